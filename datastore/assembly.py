@@ -1,0 +1,73 @@
+"""The composition root: settings -> a store. Backends are found by URL scheme among the installed entry points."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from importlib.metadata import entry_points
+from typing import Any
+
+from datastore.errors import ConfigurationError
+from datastore.ports import Clock, Engine
+from datastore.service.store import Store
+from datastore.settings import Settings, load
+
+GROUP = "datastore.backends"
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def now(self) -> datetime:
+        """Return the aware time in UTC."""
+        return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def open_store(
+    url: str | None = None, *, settings: Settings | None = None, clock: Clock | None = None
+) -> AsyncIterator[Store]:
+    """Open a store, and close it with what was counted written.
+
+    Args:
+        url: `sqlite:///FILE`, `mongodb://HOST/DATABASE`; default: the settings' URL.
+        settings: frozen settings; default: from the environment.
+        clock: where time comes from; default: the machine.
+
+    Raises:
+        ConfigurationError: the URL or a setting is unusable; the message has the remedy.
+        StoreUnavailable: the server does not answer.
+    """
+    settings = settings or load()
+    clock = clock or SystemClock()
+    engine = await open_engine(url or settings.url, settings, clock)
+    try:
+        store = Store(engine, clock=clock, flush_seconds=settings.flush_seconds)
+    except BaseException:
+        await engine.aclose()
+        raise
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+async def open_engine(url: str, settings: Settings, clock: Clock) -> Engine:
+    """Open the backend that is installed for the URL's scheme.
+
+    Raises:
+        ConfigurationError: there is none; the message names those that are installed.
+        StoreUnavailable: the server does not answer.
+    """
+    scheme, separator, _ = url.partition("://")
+    known = {each.name: each for each in entry_points(group=GROUP)}
+    if not separator or scheme not in known:
+        shown = f"scheme {scheme!r}" if separator else "no scheme"
+        installed = ", ".join(f"{name}://" for name in sorted(known))
+        raise ConfigurationError(
+            f"the store's URL has {shown}. Installed: {installed}. Example: sqlite:///datastore.db"
+        )
+    factory: Any = known[scheme].load()
+    engine: Engine = await factory.open(url, settings, clock)
+    return engine

@@ -1,0 +1,70 @@
+"""How an entry is addressed and bounded in a store: its id, the range of a prefix, and the stored moment."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from datastore.entry import NEVER
+
+_LAST: Final = 0x10FFFF
+_SURROGATES: Final = (0xD800, 0xE000)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A namespace of one owner, by its stored name: where an entry's key is looked up."""
+
+    owner: str
+    namespace: str
+
+    def id(self, key: str) -> str:
+        """Return the document id `owner:namespace:b64key`.
+
+        `%` and `:` in the owner are percent-encoded and base64 has no colon, so the first colon ends the owner and
+        the last one starts the key: two different (owner, namespace, key) never meet.
+        """
+        owner = self.owner.replace("%", "%25").replace(":", "%3A")
+        return f"{owner}:{self.namespace}:{base64.urlsafe_b64encode(key.encode()).decode('ascii')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of keys in code point order: those with a prefix, after a key (exclusive), at most `limit`."""
+
+    prefix: str = ""
+    after: str | None = None
+    limit: int = 1000
+    reverse: bool = False
+
+    @property
+    def end(self) -> str | None:
+        """The first string beyond every one with the prefix, or None where there is none."""
+        return prefix_end(self.prefix)
+
+
+def prefix_end(prefix: str) -> str | None:
+    """Return the least string greater than every string that begins with `prefix`; None: there is no such string.
+
+    The last character that can be raised is raised, over the surrogates, which are no characters; what follows it
+    is dropped. Appending a "high" character instead would miss strings that go on with that very character.
+    """
+    for index in range(len(prefix) - 1, -1, -1):
+        code = ord(prefix[index])
+        if code < _LAST:
+            raised = _SURROGATES[1] if code + 1 == _SURROGATES[0] else code + 1
+            return prefix[:index] + chr(raised)
+    return None
+
+
+def moment(when: datetime) -> datetime:
+    """Return a time as it is stored: aware UTC, cut to milliseconds."""
+    when = when.astimezone(UTC)
+    return when.replace(microsecond=when.microsecond // 1000 * 1000)
+
+
+def expiry(now: datetime, ttl_seconds: float | None) -> datetime:
+    """Return when an entry written now expires; None never does."""
+    return NEVER if ttl_seconds is None else moment(now + timedelta(seconds=ttl_seconds))

@@ -1,0 +1,180 @@
+"""The one tree of errors, for the host and for the sandbox alike.
+
+Every error has a stable `code`, a message of one line that says what to do next, and `fields` with the facts as
+JSON. Each is also the built-in exception that existing code already catches. A code crosses the wire, never a
+class: both ends rebuild the class from the one table below. Standard library only, because this file enters the
+sandbox. It never holds a driver's text.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class DataStoreError(Exception):
+    """Base of everything that the data store raises on purpose."""
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, **fields: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields = fields
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __getattr__(self, name: str) -> Any:
+        """Give a fact by its name: `error.key`, `error.version`."""
+        if not name.startswith("__") and name in self.__dict__.get("fields", ()):
+            return self.fields[name]
+        raise AttributeError(f"{type(self).__name__} has no {name!r}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return code, message and fields as JSON, which is how an error crosses the wire."""
+        return {"code": self.code, "message": self.message, "fields": self.fields}
+
+
+class ValueNotStorable(DataStoreError, TypeError):  # noqa: N818 - the public names are DESIGN's
+    """The value holds something that JSON cannot say; the message names the path of the culprit."""
+
+    code = "value_not_storable"
+
+
+class InvalidName(DataStoreError, ValueError, TypeError):  # noqa: N818
+    """A user, agent, namespace, key or prefix is not a usable name."""
+
+    code = "invalid_name"
+
+
+class InvalidArgument(DataStoreError, ValueError, TypeError):  # noqa: N818
+    """An argument other than a name or a value is unusable, or a call is nearly right; the message has the mend."""
+
+    code = "invalid_argument"
+
+
+class UnknownVerb(DataStoreError, AttributeError):  # noqa: N818
+    """`data_store` has no attribute of that name; the message names the verb that is meant."""
+
+    code = "unknown_verb"
+
+
+class ValueTooLarge(DataStoreError, ValueError):  # noqa: N818
+    """A value or metadata is larger than the limit. Fields: bytes, limit_bytes."""
+
+    code = "value_too_large"
+
+
+class NotANumber(DataStoreError, TypeError):  # noqa: N818
+    """A number was needed where the entry or the argument is none."""
+
+    code = "not_a_number"
+
+
+class Conflict(DataStoreError):  # noqa: N818
+    """The entry is not at the version that the write required. Fields: key, version (None: no such entry)."""
+
+    code = "conflict"
+
+    def __init__(self, key: str, version: str | None) -> None:
+        now = "there is no such entry now" if version is None else f"its version is now {version!r}"
+        super().__init__(
+            f"{key!r} was changed by someone else: {now}. "
+            "Read it again with get_entry(), decide again, and write with the new version.",
+            key=key,
+            version=version,
+        )
+
+
+class AccessDenied(DataStoreError, PermissionError):  # noqa: N818
+    """The host has not granted this to the agent; no retry will help."""
+
+    code = "access_denied"
+
+
+class QuotaExceeded(DataStoreError):  # noqa: N818
+    """The write would pass a quota. Fields: limit, used, asked."""
+
+    code = "quota_exceeded"
+
+
+class NamespaceQuotaExceeded(QuotaExceeded):
+    """The namespace is full."""
+
+    code = "namespace_quota_exceeded"
+
+
+class UserQuotaExceeded(QuotaExceeded):
+    """The user's whole store is full."""
+
+    code = "user_quota_exceeded"
+
+
+class LockUnavailable(DataStoreError, TimeoutError):  # noqa: N818
+    """Somebody else holds the lock."""
+
+    code = "lock_unavailable"
+
+
+class Timeout(DataStoreError, TimeoutError):  # noqa: N818
+    """What was waited for did not happen in time."""
+
+    code = "timeout"
+
+
+class StoreUnavailable(DataStoreError, ConnectionError):  # noqa: N818
+    """The engine could not be reached or did not answer in time. The message says whether a write may have happened."""
+
+    code = "store_unavailable"
+
+
+class NotSupported(DataStoreError):  # noqa: N818
+    """This engine or setting cannot do it; the message names the remedy."""
+
+    code = "not_supported"
+
+
+class RunLimitExceeded(DataStoreError):  # noqa: N818
+    """The run has used up a budget that the host gave it. Fields: limit, value."""
+
+    code = "run_limit_exceeded"
+
+
+class ToolError(DataStoreError):
+    """A tool of the host failed. Fields: tool."""
+
+    code = "tool_error"
+
+    def __init__(self, tool: str, message: str) -> None:
+        super().__init__(f"{tool}: {message}", tool=tool)
+
+
+class ConfigurationError(DataStoreError, ValueError):
+    """The host is set up wrongly: an unknown scheme, an unknown setting. Never raised at an agent."""
+
+    code = "configuration"
+
+
+class SandboxUnavailable(DataStoreError, RuntimeError):  # noqa: N818
+    """This machine cannot give the isolation that was asked for; nothing was run. Fields: reason, remedy."""
+
+    code = "sandbox_unavailable"
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"{reason.rstrip('.')}. {remedy}", reason=reason, remedy=remedy)
+
+
+def _tree(root: type[DataStoreError]) -> list[type[DataStoreError]]:
+    return [root, *(each for child in root.__subclasses__() for each in _tree(child))]
+
+
+CODES: dict[str, type[DataStoreError]] = {each.code: each for each in _tree(DataStoreError)}
+"""Every error by its code: the one list of both ends of the wire."""
+
+
+def from_dict(answer: dict[str, Any]) -> DataStoreError:
+    """Rebuild the error that `as_dict` described; an unknown code becomes the base class."""
+    kind = CODES.get(answer.get("code", ""), DataStoreError)
+    error = kind.__new__(kind, answer["message"])
+    DataStoreError.__init__(error, answer["message"], **answer.get("fields", {}))
+    return error

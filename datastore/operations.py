@@ -1,0 +1,205 @@
+"""The eight operations that an agent's verbs become, their mutations, and what the store answers.
+
+Operations come from an untrusted peer, so they are strict frozen pydantic models, parsed once at the boundary. None
+can name a user. Answers are made by the store itself and need no checks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, TypeAdapter
+
+from datastore import values
+from datastore.entry import Entry, unpack_value
+from datastore.models import Model, Usage
+
+MOST_ITEMS = 1000
+"""The most keys, mutations or entries of one operation; longer work is several operations."""
+
+Key = Annotated[str, AfterValidator(partial(values.name, "key"))]
+Namespace = Annotated[str, AfterValidator(partial(values.text, "namespace"))]
+Prefix = Annotated[str, AfterValidator(values.prefix)]
+Seconds = Annotated[float, Field(strict=False), AfterValidator(partial(values.seconds, "ttl_seconds"))]
+Limit = Annotated[int, Field(ge=1, le=MOST_ITEMS)]
+
+
+class Put(Model):
+    """Write a value: JSON in `value`, or bytes as base64 in `value_base64`.
+
+    `metadata` merges shallowly. `if_version` and `if_absent` make it conditional. Without `ttl_seconds` the entry no
+    longer expires.
+    """
+
+    kind: Literal["put"] = "put"
+    key: Key
+    value: Any = None
+    value_base64: str | None = None
+    metadata: dict[str, Any] | None = None
+    ttl_seconds: Seconds | None = None
+    if_version: str | None = None
+    if_absent: bool = False
+
+    def content(self) -> Any:
+        """Return the value itself.
+
+        Raises:
+            ValueError: `value_base64` is not base64.
+        """
+        return unpack_value({"value": self.value, "value_base64": self.value_base64})
+
+
+class Delete(Model):
+    """Remove an entry."""
+
+    kind: Literal["delete"] = "delete"
+    key: Key
+    if_version: str | None = None
+
+
+class Touch(Model):
+    """Give an entry a new expiry, or none."""
+
+    kind: Literal["touch"] = "touch"
+    key: Key
+    ttl_seconds: Seconds | None = None
+
+
+Mutation = Annotated[Put | Delete | Touch, Field(discriminator="kind")]
+
+
+class Get(Model):
+    """Read entries by key; the answer stops at a byte budget and says which keys are left."""
+
+    op: Literal["get"] = "get"
+    namespace: Namespace
+    keys: Annotated[tuple[Key, ...], Field(strict=False, min_length=1, max_length=MOST_ITEMS)]
+    detail: Literal["key", "value", "entry"] = "value"
+
+
+class Scan(Model):
+    """Read a page in key order; the answer says after which key the next one starts."""
+
+    op: Literal["scan"] = "scan"
+    namespace: Namespace
+    prefix: Prefix = ""
+    after: Key | None = None
+    limit: Limit = MOST_ITEMS
+    reverse: bool = False
+    detail: Literal["key", "value", "entry"] = "value"
+
+
+class Namespaces(Model):
+    """List the namespaces that hold a live entry and may be read, in order."""
+
+    op: Literal["namespaces"] = "namespaces"
+    prefix: Prefix = ""
+    after: Namespace | None = None
+    limit: Limit = MOST_ITEMS
+
+
+class Count(Model):
+    """Count live entries."""
+
+    op: Literal["count"] = "count"
+    namespace: Namespace
+    prefix: Prefix = ""
+
+
+class Apply(Model):
+    """Change entries; a key may be named once."""
+
+    op: Literal["apply"] = "apply"
+    namespace: Namespace
+    mutations: Annotated[tuple[Mutation, ...], Field(strict=False, min_length=1, max_length=MOST_ITEMS)]
+
+
+class Clear(Model):
+    """Remove every entry of a namespace whose key has the prefix."""
+
+    op: Literal["clear"] = "clear"
+    namespace: Namespace
+    prefix: Prefix = ""
+
+
+class Copy(Model):
+    """Copy entries with metadata and expiry to another namespace of the same owner."""
+
+    op: Literal["copy"] = "copy"
+    namespace: Namespace
+    target: Namespace
+    prefix: Prefix = ""
+
+
+class GetUsage(Model):
+    """Ask for the keys and bytes of what may be read, and the limits."""
+
+    op: Literal["usage"] = "usage"
+
+
+Operation = Get | Scan | Namespaces | Count | Apply | Clear | Copy | GetUsage
+OPERATION: TypeAdapter[Operation] = TypeAdapter(Annotated[Operation, Field(discriminator="op")])
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """That an entry is there, without its value. `expires_in_seconds` is None where it never expires."""
+
+    key: str
+    expires_in_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Answer of `get`: what was found, and the keys that were not looked at yet."""
+
+    items: tuple[Entry | Status, ...]
+    rest: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Answer of `scan`: entries, or keys alone; `next` is the key after which to go on, None at the end."""
+
+    items: tuple[Entry | str, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Answer of `namespaces`; `next` as in `Page`."""
+
+    names: tuple[str, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """Answer of `count`, `clear` and `copy`."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one mutation.
+
+    `applied` says whether its condition held. `version` is the new one after a put; where a condition failed, the
+    one that stands now (None: no such entry).
+    """
+
+    applied: bool
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Answer of `apply`: how many entries were created, changed or removed, and an outcome per mutation."""
+
+    changed: int
+    outcomes: tuple[Outcome, ...]
+
+
+Answer = Found | Page | Names | Number | Applied | Usage

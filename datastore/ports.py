@@ -1,0 +1,188 @@
+"""The seams: what a backend must do for agents and for operators, the clock, and who watches operations.
+
+A backend knows owners, stored namespaces and keys, and nothing of users' rights: the service asks the policy first.
+Everything that passes here was checked and made by the host, so these are plain frozen values.
+
+Rules that every backend keeps:
+
+- An entry whose `expires_at` is not after `now` does not exist, whatever the engine still holds.
+- A write is one atomic statement; a condition is part of it, never a check before it.
+- Writing over a live entry keeps `created_*`, `access_count` and `last_accessed_*`; over an expired one it starts anew.
+- Names and values are data: never an operator, a field path, a pattern or an expression of the engine.
+- A driver's exception leaves as `StoreUnavailable`, or, unexpected, as it is; the service hides it from agents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, Self
+
+from datastore.document import Place, Span
+from datastore.entry import Entry
+from datastore.models import Scope
+from datastore.operations import Answer, Applied, Operation
+from datastore.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A put, ready for the engine. `metadata` replaces; None keeps what stands (empty on creation)."""
+
+    key: str
+    value: Any
+    size_bytes: int
+    version: str
+    expires_at: datetime
+    metadata: dict[str, Any] | None = None
+    if_version: str | None = None
+    if_absent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A delete, ready for the engine."""
+
+    key: str
+    if_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A touch, ready for the engine; version and `updated_*` stay."""
+
+    key: str
+    expires_at: datetime
+
+
+Change = Write | Removal | Renewal
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who writes, and when."""
+
+    agent: str
+    run: str
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stub:
+    """What stands at a key, without its value."""
+
+    key: str
+    version: str
+    expires_at: datetime
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Reads of one entry by one agent, merged. `created_at` ties them to this entry and no later one of its key."""
+
+    place: Place
+    key: str
+    created_at: datetime
+    agent: str
+    count: int
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a namespace holds."""
+
+    keys: int
+    bytes: int
+    last_write: datetime
+
+
+class Backend(Protocol):
+    """What agents need of an engine. All times are aware UTC in milliseconds."""
+
+    async def get(self, place: Place, keys: Sequence[str], now: datetime) -> tuple[list[Entry], list[str]]:
+        """Return entries by key, about `PAGE_BYTES` of values at most and one at least, and the keys not looked at."""
+
+    async def peek(self, place: Place, keys: Sequence[str], now: datetime) -> list[Stub]:
+        """Return what stands at the keys, without reading values."""
+
+    async def scan(self, place: Place, span: Span, now: datetime) -> tuple[list[Entry], str | None]:
+        """Return a page of entries, about `PAGE_BYTES` at most and one at least, and the key after which to go on."""
+
+    async def keys(self, place: Place, span: Span, now: datetime) -> tuple[list[str], str | None]:
+        """Return a page of keys from an index alone, and the key after which to go on."""
+
+    async def namespaces(self, owner: str, prefix: str, now: datetime) -> list[str]:
+        """Return the stored names that hold a live entry, in code point order."""
+
+    async def count(self, place: Place, prefix: str, now: datetime) -> int:
+        """Return how many live entries have the prefix."""
+
+    async def apply(self, place: Place, changes: Sequence[Change], actor: Actor) -> Applied:
+        """Make the changes; keys are distinct. Unconditional ones of a batch share a round trip."""
+
+    async def clear(self, place: Place, prefix: str, now: datetime) -> int:
+        """Remove the live entries that have the prefix; return how many."""
+
+    async def usage(self, owner: str, now: datetime) -> dict[str, Holding]:
+        """Return what each stored namespace of the owner holds."""
+
+    async def record(self, accesses: Sequence[Access]) -> None:
+        """Add reads to the entries they were made of; one that is gone or was created anew is left alone."""
+
+    async def aclose(self) -> None:
+        """Release connections; idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What an owner holds, for the operator's list of users and spaces."""
+
+    owner: str
+    namespaces: int
+    keys: int
+    bytes: int
+    last_write: datetime
+
+
+class Inspector(Protocol):
+    """What operators need besides: looks that are not counted as reads."""
+
+    async def owners(self, after: str | None, limit: int, now: datetime) -> list[Holder]:
+        """Return owners with live entries in code point order."""
+
+    async def outline(self, place: Place, span: Span, now: datetime) -> tuple[list[Entry], str | None]:
+        """Return a page of entries with None for their values, and the key after which to go on."""
+
+
+class Engine(Backend, Inspector, Protocol):
+    """What a backend's factory gives."""
+
+    @classmethod
+    async def open(cls, url: str, settings: Settings, clock: Clock) -> Self:
+        """Connect, make or repair indexes, compare clocks.
+
+        Raises:
+            ConfigurationError: the URL or the server's set-up cannot be used; the message has the remedy.
+            StoreUnavailable: the server does not answer within `settings.connect_timeout_seconds`.
+        """
+
+
+class Clock(Protocol):
+    """Where the store takes its time from."""
+
+    def now(self) -> datetime:
+        """Return the aware time."""
+
+
+class Observer(Protocol):
+    """Who is told of every operation, after it ended and off its path."""
+
+    def saw(self, scope: Scope, operation: Operation, outcome: Answer | Exception, seconds: float) -> None:
+        """Take note; must not wait and must not raise."""
+
+
+PAGE_BYTES = 1024 * 1024
+"""The values of one page, about; one entry larger than that is a page of its own."""

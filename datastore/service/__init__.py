@@ -1,0 +1,1 @@
+"""What happens between a door and an engine: the guards in order, and who watches."""

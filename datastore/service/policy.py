@@ -1,0 +1,109 @@
+"""Who may touch what. Asked for every operation, before the engine is; a rule that cannot decide refuses.
+
+Grants speak of namespaces as the agent names them. A name that begins with `@` is made by the host and refused from
+agents, so no pattern can reach another agent's private namespace: an agent says `self` or `self.NAME`, and which
+namespace that is follows from the scope alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from datastore import values
+from datastore.document import Place
+from datastore.errors import AccessDenied, InvalidName
+from datastore.models import Access, Scope
+from datastore.operations import Apply, Clear, Copy, Count, Get, GetUsage, Namespaces, Operation, Put, Scan, Touch
+
+SELF = "self"
+_SHOWN_GRANTS = 10
+
+
+def require(scope: Scope, operation: Operation) -> None:
+    """Refuse an operation that the scope's grants do not cover.
+
+    Raises:
+        AccessDenied: names the namespace, the access that is missing, and what is granted.
+        InvalidName: a namespace is not one that an agent may name.
+    """
+    for namespace, access in _needs(operation):
+        place(scope, namespace)
+        if not _allowed(scope, namespace, access):
+            raise AccessDenied(_refusal(scope, namespace, access), namespace=namespace, access=access)
+
+
+def _needs(operation: Operation) -> Iterator[tuple[str, Access]]:
+    match operation:
+        case Get() | Scan() | Count():
+            yield operation.namespace, "read"
+        case Apply():
+            yield operation.namespace, "write"
+            if any(_asks(each) for each in operation.mutations):
+                yield operation.namespace, "read"
+        case Clear():
+            yield operation.namespace, "write"
+        case Copy():
+            yield operation.namespace, "read"
+            yield operation.target, "write"
+        case Namespaces() | GetUsage():
+            return  # Their answers hold only what may be read.
+
+
+def _asks(mutation: object) -> bool:
+    """Say whether a mutation's condition tells what stands there."""
+    return not isinstance(mutation, Touch) and (
+        getattr(mutation, "if_version", None) is not None or (isinstance(mutation, Put) and mutation.if_absent)
+    )
+
+
+def _allowed(scope: Scope, namespace: str, access: Access) -> bool:
+    return scope.operator or any(grant.covers(namespace, access) for grant in scope.grants)
+
+
+def _refusal(scope: Scope, namespace: str, access: Access) -> str:
+    granted = [f"{each.namespace!r} ({each.access})" for each in scope.grants[:_SHOWN_GRANTS]]
+    verb = "reading" if access == "read" else "writing"
+    return (
+        f"{verb} namespace {namespace!r} is not granted to this agent. "
+        f"Granted: {', '.join(granted) or 'nothing'}. Use one of those, or ask the host for a grant."
+    )
+
+
+def place(scope: Scope, namespace: str) -> Place:
+    """Return where a namespace, named as the agent names it, is stored.
+
+    Raises:
+        InvalidName: the name is empty or is the host's own.
+    """
+    if scope.operator and namespace.startswith(values.RESERVED):
+        return Place(scope.user, namespace)
+    named = values.name("namespace", namespace)
+    if named == SELF or named.startswith(SELF + "."):
+        return Place(scope.user, _private(scope.agent, named))
+    return Place(scope.user, named)
+
+
+def _private(agent: str, named: str) -> str:
+    """Return `@agent/NAME`, or `@agent/NAME/X` for `self.X`; the agent's own slashes are escaped so that none meet."""
+    if agent.startswith(values.RESERVED):
+        raise InvalidName("an operator has no private namespace. Name it in full: '@agent/NAME'.")
+    own = "@agent/" + agent.replace("%", "%25").replace("/", "%2F")
+    return own + named.removeprefix(SELF).replace(".", "/", 1)
+
+
+def shown(scope: Scope, stored: str) -> str | None:
+    """Return a stored namespace as the scope names it if it may read it, else None."""
+    if scope.operator:
+        return stored
+    if not stored.startswith(values.RESERVED):
+        return stored if _allowed(scope, stored, "read") else None
+    own = _private(scope.agent, SELF)
+    if stored != own and not stored.startswith(own + "/"):
+        return None
+    named = SELF + stored.removeprefix(own).replace("/", ".", 1)
+    return named if _allowed(scope, named, "read") else None
+
+
+def listed(scope: Scope, stored: str) -> bool:
+    """Say whether `list_namespaces` shows a stored namespace: never one that the host makes, save to an operator."""
+    return scope.operator or (not stored.startswith(values.RESERVED) and _allowed(scope, stored, "read"))

@@ -1,0 +1,117 @@
+"""The store: the one place that orders the guards. Policy, then values, then the engine, then the observers.
+
+A store belongs to the process and the event loop that opened it, and says so when it is used from another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+
+from datastore.document import moment
+from datastore.errors import NotSupported
+from datastore.models import Scope
+from datastore.operations import (
+    Answer,
+    Apply,
+    Clear,
+    Copy,
+    Count,
+    Get,
+    GetUsage,
+    Namespaces,
+    Number,
+    Operation,
+    Scan,
+)
+from datastore.ports import Clock, Engine, Observer
+from datastore.service import policy, reads, writes
+from datastore.service.tracking import Tracking
+
+
+class Store:
+    """Executes operations for scopes on one engine.
+
+    Args:
+        engine: the opened backend; the store closes it.
+        clock: where time comes from.
+        flush_seconds: how often counted reads are written.
+        observers: told of every operation, after tracking.
+    """
+
+    def __init__(
+        self, engine: Engine, *, clock: Clock, flush_seconds: float = 1.0, observers: Sequence[Observer] = ()
+    ) -> None:
+        self.engine = engine
+        self.clock = clock
+        self._tracking = Tracking(engine, clock, flush_seconds)
+        self._observers: tuple[Observer, ...] = (self._tracking, *observers)
+        self._home = (os.getpid(), asyncio.get_running_loop())
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that this store belongs to."""
+        return self._home[1]
+
+    async def execute(self, scope: Scope, operation: Operation) -> Answer:
+        """Do one operation for one scope.
+
+        Raises:
+            DataStoreError: refused, in conflict, or the engine is away.
+        """
+        started = time.perf_counter()
+        try:
+            self._check_home()
+            policy.require(scope, operation)
+            answer = await self._answer(scope, operation)
+        except Exception as error:
+            self._tell(scope, operation, error, started)
+            raise
+        self._tell(scope, operation, answer, started)
+        return answer
+
+    async def flush(self) -> None:
+        """Write the reads that were counted so far."""
+        self._check_home()
+        await self._tracking.flush()
+
+    async def aclose(self) -> None:
+        """Write counted reads and release the engine."""
+        try:
+            await self._tracking.aclose()
+        finally:
+            await self.engine.aclose()
+
+    def _tell(self, scope: Scope, operation: Operation, outcome: Answer | Exception, started: float) -> None:
+        seconds = time.perf_counter() - started
+        for observer in self._observers:
+            observer.saw(scope, operation, outcome, seconds)
+
+    def _check_home(self) -> None:
+        pid, loop = self._home
+        if os.getpid() != pid:
+            raise NotSupported("this store was opened before a fork. Open one in the child: open_store(url).")
+        if asyncio.get_running_loop() is not loop:
+            raise NotSupported("this store was opened in another event loop. Open one in this loop: open_store(url).")
+
+    async def _answer(self, scope: Scope, operation: Operation) -> Answer:
+        engine, now = self.engine, moment(self.clock.now())
+        match operation:
+            case Get():
+                return await reads.get(engine, scope, operation, now)
+            case Scan():
+                return await reads.scan(engine, scope, operation, now)
+            case Namespaces():
+                return await reads.namespaces(engine, scope, operation, now)
+            case Count():
+                return Number(await engine.count(policy.place(scope, operation.namespace), operation.prefix, now))
+            case GetUsage():
+                return await reads.usage(engine, scope, now)
+            case Apply():
+                return await writes.apply(engine, scope, operation, now)
+            case Clear():
+                return Number(await engine.clear(policy.place(scope, operation.namespace), operation.prefix, now))
+            case Copy():
+                return await writes.copy(engine, scope, operation, now)

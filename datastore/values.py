@@ -1,0 +1,335 @@
+"""Which names and values are storable: the same rules in the sandbox, on the wire and in the store.
+
+A value is what JSON can say, or `bytes` as a whole. `plain` gives a private copy in plain JSON types or refuses
+with the path of the culprit; nothing is dropped, rounded or cut. Standard library only, because this file enters
+the sandbox.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from datastore.errors import InvalidArgument, InvalidName, ValueNotStorable, ValueTooLarge
+
+MAX_DEPTH: Final = 64
+VALUE_BYTES: Final = 4 * 1024 * 1024
+METADATA_BYTES: Final = 16 * 1024
+NUMBER_BYTES: Final = 24
+"""What a top-level number counts as: an increment in the engine cannot maintain a measured size."""
+LONGEST_SECONDS: Final = 10 * 366 * 24 * 3600.0
+NAME_BYTES: Final = {"key": 1024, "prefix": 1024}
+DEFAULT_NAME_BYTES: Final = 256
+RESERVED: Final = "@"
+
+_INT64: Final = range(-(2**63), 2**63)
+_MENDS: Final = {
+    "datetime": "store .isoformat()",
+    "date": "store .isoformat()",
+    "time": "store .isoformat()",
+    "timedelta": "store .total_seconds()",
+    "set": "store sorted(...) as a list",
+    "frozenset": "store sorted(...) as a list",
+    "Decimal": "store str(...) or float(...)",
+    "Fraction": "store str(...) or float(...)",
+    "complex": "store [z.real, z.imag]",
+    "UUID": "store str(...)",
+    "Path": "store str(...)",
+    "PosixPath": "store str(...)",
+    "bytearray": "store bytes(...) as the whole value",
+    "memoryview": "store bytes(...) as the whole value",
+    "bytes": "bytes can only be a whole value; store them under a key of their own, or base64 text here",
+    "ndarray": "store .tolist()",
+    "DataFrame": 'store .to_dict("records")',
+    "generator": "store list(...)",
+    "range": "store list(...)",
+    "coroutine": 'write "await" before the call',
+    "function": "call it and store its result",
+    "method": "call it and store its result",
+}
+
+
+class _Culprit(Exception):  # noqa: N818 - never leaves this module
+    """What is wrong, and the path to it, collected while the walk unwinds."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.path: list[str] = []
+
+
+def plain(value: object, path: str = "value") -> Any:
+    """Return a private copy of `value` in plain JSON types; `bytes` pass as a whole.
+
+    Args:
+        value: anything.
+        path: how the message calls the value itself.
+
+    Raises:
+        ValueNotStorable: with the path of the first part that JSON cannot say.
+    """
+    if isinstance(value, bytes):
+        return bytes(value)
+    try:
+        return _plain(value, MAX_DEPTH)
+    except _Culprit as culprit:
+        where = path + "".join(reversed(culprit.path))
+        raise ValueNotStorable(f"{where}: {culprit.problem}", path=where) from None
+
+
+def _plain(value: object, depth: int) -> Any:
+    if value is None or value is True or value is False:
+        return value
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int):
+        return _integer(value)
+    if isinstance(value, float):
+        return _float(value)
+    if depth == 0:
+        raise _Culprit(f"nested deeper than {MAX_DEPTH} levels (or it contains itself); store the parts under keys")
+    if isinstance(value, dict):
+        return _object(value, depth - 1)
+    if isinstance(value, (list, tuple)):
+        return _array(value, depth - 1)
+    raise _Culprit(_not_json(value))
+
+
+def _text(value: str) -> str:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise _Culprit(
+                f"a lone surrogate at position {error.start} is not text; decode the source with errors='replace'"
+            ) from None
+    return value if type(value) is str else str.__str__(value)
+
+
+def _integer(value: int) -> int:
+    if value not in _INT64:
+        raise _Culprit(f"an integer of {value.bit_length()} bits; 64 is the most, so store str(...)")
+    return int(value)
+
+
+def _float(value: float) -> float:
+    if not math.isfinite(value):
+        raise _Culprit(f"{float(value)!r} is not JSON; store None or a string")
+    return float(value)
+
+
+def _array(value: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
+    items = []
+    for index, item in enumerate(value):
+        try:
+            items.append(_plain(item, depth))
+        except _Culprit as culprit:
+            culprit.path.append(f"[{index}]")
+            raise
+    return items
+
+
+def _object(value: dict[Any, Any], depth: int) -> dict[str, Any]:
+    copy: dict[str, Any] = {}
+    for key, item in value.items():
+        name = _object_key(key)
+        if name in copy:
+            raise _Culprit(f"two keys become the same string {name!r}; rename one")
+        try:
+            copy[name] = _plain(item, depth)
+        except _Culprit as culprit:
+            culprit.path.append(f".{name}" if name.isidentifier() else f"[{name!r}]")
+            raise
+    return copy
+
+
+def _object_key(key: object) -> str:
+    if isinstance(key, str):
+        name = _text(key)
+        if "\0" in name:
+            raise _Culprit(f"the key {name!r} holds a NUL character; remove it")
+        return name
+    if key is None or isinstance(key, (bool, int, float)):
+        return json.dumps(_plain(key, 0))
+    raise _Culprit(f"a key of type {type(key).__name__} is not JSON; write str(...) for it")
+
+
+def _not_json(value: object) -> str:
+    kind = type(value)
+    if own := getattr(kind, "_not_data_", None):
+        return str(own)
+    mend = next((_MENDS[base.__name__] for base in kind.__mro__ if base.__name__ in _MENDS), None)
+    if mend is None and hasattr(kind, "model_dump"):
+        mend = "store .model_dump()"
+    if mend is None and hasattr(kind, "__dataclass_fields__"):
+        mend = "store dataclasses.asdict(...)"
+    return f"{kind.__name__} is not JSON; {mend or 'store a dict, list, string, number, bool or None'}"
+
+
+def compact(value: object) -> str:
+    """Return `value`, already plain, as compact JSON text: how both ends of the wire write."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def size(value: object) -> int:
+    """Return the bytes that a plain value counts as: its compact UTF-8 JSON, or its own length for `bytes`."""
+    if isinstance(value, bytes):
+        return len(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return NUMBER_BYTES
+    return len(compact(value).encode())
+
+
+def check_size(used: int, limit: int, path: str = "value") -> None:
+    """Refuse a value or metadata of more than `limit` bytes.
+
+    Raises:
+        ValueTooLarge: with both numbers and a way out.
+    """
+    if used > limit:
+        raise ValueTooLarge(
+            f"{path} is {used:,} bytes; the limit is {limit:,}. Split it over keys such as 'report:0001' "
+            "and read it back with items(prefix='report:').",
+            bytes=used,
+            limit_bytes=limit,
+        )
+
+
+def metadata(value: object, limit: int = METADATA_BYTES) -> dict[str, Any]:
+    """Return metadata as a plain dict; None is empty.
+
+    Raises:
+        ValueNotStorable: it is no dict, or holds what JSON cannot say.
+        ValueTooLarge: it is over `limit` bytes of compact JSON.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueNotStorable(f"metadata must be a dict, got {type(value).__name__}. Write metadata={{'note': ...}}.")
+    copy: dict[str, Any] = plain(value, "metadata")
+    check_size(size(copy), limit, "metadata")
+    return copy
+
+
+def name(kind: str, value: object) -> str:
+    """Return a user, agent, run, namespace or key as a plain string.
+
+    Args:
+        kind: what it is, in the words of the caller.
+        value: what was given.
+
+    Raises:
+        InvalidName: it is no string, empty, too long, or holds NUL or a lone surrogate; names other than keys also
+            when they begin with `@`, which marks what the host makes.
+    """
+    found = text(kind, value)
+    if not found:
+        raise InvalidName(f"{kind} must not be empty. Write a name such as 'report:1'.")
+    if kind != "key" and found.startswith(RESERVED):
+        raise InvalidName(f"{kind} {found!r} begins with '@', which marks what the host makes. Write another name.")
+    return found
+
+
+def prefix(value: object) -> str:
+    """Return a prefix as a plain string; None is the empty prefix, which every name has.
+
+    Raises:
+        InvalidName: as `name`, save that a prefix may be empty and may begin with anything.
+    """
+    return "" if value is None else text("prefix", value)
+
+
+def text(kind: str, value: object) -> str:
+    """Return text that may stand in a name: at most the kind's bytes, no NUL, no lone surrogate; possibly empty.
+
+    Raises:
+        InvalidName: it is not.
+    """
+    if not isinstance(value, str):
+        raise InvalidName(f"{kind} must be a string, got {_seen(value)}")
+    found = str.__str__(value)
+    try:
+        used = len(found.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidName(
+            f"{kind} holds a lone surrogate at position {error.start}. Decode the source with errors='replace'."
+        ) from None
+    if "\0" in found:
+        raise InvalidName(f"{kind} holds a NUL character at position {found.index(chr(0))}. Remove it.")
+    limit = NAME_BYTES.get(kind, DEFAULT_NAME_BYTES)
+    if used > limit:
+        raise InvalidName(f"{kind} is {used:,} bytes of UTF-8; the limit is {limit:,}. Shorten it, or hash its tail.")
+    return found
+
+
+def _seen(value: object) -> str:
+    if isinstance(value, (int, float)):
+        return f'{type(value).__name__} {value!r:.40}. Write str({value!r:.40}) or f"user:{{{value!r:.40}}}".'
+    if isinstance(value, bytes):
+        return "bytes. Write value.decode()."
+    return f"{type(value).__name__}. Write a string such as 'report:1'."
+
+
+def keys(values: object, verb: str = "get_many") -> list[str]:
+    """Return the distinct keys of any iterable but a string, in the order given.
+
+    Raises:
+        InvalidName: one is not a usable key.
+        InvalidArgument: a string or something that is not iterable was given.
+    """
+    if isinstance(values, (str, bytes)):
+        raise InvalidArgument(
+            f"{verb} needs a list of keys, got the string {values!r:.60}. Write {verb}([{values!r:.60}])."
+        )
+    try:
+        found = iter(values)  # type: ignore[call-overload]  # whether it can be iterated is the question
+    except TypeError:
+        raise InvalidArgument(
+            f"{verb} needs a list of keys, got {type(values).__name__}. Write {verb}(['a', 'b'])."
+        ) from None
+    return list(dict.fromkeys(name("key", each) for each in found))
+
+
+def items(values: object) -> dict[str, Any]:
+    """Return key -> plain value of a mapping or of an iterable of pairs, every one checked.
+
+    Raises:
+        InvalidName, ValueNotStorable: one key or value is unusable.
+        InvalidArgument: it is neither a mapping nor pairs, or it names a key twice.
+    """
+    pairs = values.items() if isinstance(values, Mapping) else values
+    wanted = "set_many needs a dict of key to value"
+    if isinstance(pairs, (str, bytes)) or not hasattr(pairs, "__iter__"):
+        raise InvalidArgument(f"{wanted}, got {type(values).__name__}. Write set_many({{'a': 1, 'b': 2}}).")
+    copy: dict[str, Any] = {}
+    for index, pair in enumerate(pairs):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:  # noqa: PLR2004 - a pair is two
+            raise InvalidArgument(f"{wanted}; item {index} is {type(pair).__name__}, not a pair (key, value).")
+        key = name("key", pair[0])
+        if key in copy:
+            raise InvalidArgument(f"{wanted}; {key!r} is named twice. Leave one out.")
+        copy[key] = plain(pair[1], f"value of {key!r}")
+    return copy
+
+
+def seconds(kind: str, value: object) -> float:
+    """Return a duration as a float.
+
+    Raises:
+        InvalidArgument: it is no finite number above 0 and at most ten years.
+    """
+    if isinstance(value, dt.timedelta):
+        raise InvalidArgument(f"{kind} is a number of seconds, got timedelta. Write {kind}=delta.total_seconds().")
+    if isinstance(value, dt.date):
+        raise InvalidArgument(
+            f"{kind} is a number of seconds from now, got {type(value).__name__}. "
+            f"Write {kind}=(when - datetime.now(UTC)).total_seconds()."
+        )
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidArgument(f"{kind} is a number of seconds, got {type(value).__name__}. Write {kind}=3600.")
+    if not 0 < value <= LONGEST_SECONDS:  # False for NaN too
+        raise InvalidArgument(f"{kind}={value!r} must be above 0 and at most ten years. Write {kind}=3600 (seconds).")
+    return float(value)
