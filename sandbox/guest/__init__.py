@@ -1,0 +1,1 @@
+"""What enters the sandbox, with `datastore.values`, `datastore.errors` and `datastore.entry`. Standard library only."""

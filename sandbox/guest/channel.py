@@ -1,0 +1,262 @@
+"""One connected socket, shared by every face, thread and event loop of a client.
+
+A caller sends its request and waits for the reply with its number. Whoever waits reads for all: one thread at a time
+pumps the socket and hands each reply to its waiter, so no reader thread is needed and a single caller pays nothing for
+the others. An event loop listens on the same socket; a synchronous call inside a coroutine pumps by itself, and so
+never waits for the loop that it holds up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import select
+import socket
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, Final
+
+from datastore.errors import DataStoreError, NotSupported, StoreUnavailable, from_dict
+from sandbox.guest import wire
+
+_CHUNK: Final = 256 * 1024
+
+Message = dict[str, Any]
+
+
+class _Waiter:
+    """Someone who waits for one reply; `wake` tells them, from whichever thread read it."""
+
+    __slots__ = ("reply", "wake")
+
+    def __init__(self, wake: Callable[[], None] | None = None) -> None:
+        self.reply: Message | None = None
+        self.wake = wake
+
+
+class Channel:
+    """Requests and replies over one socket.
+
+    Args:
+        sock: a connected stream socket; the channel owns it. The first frame from the host is its hello.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._decoder = wire.Decoder(2**31)  # The host bounds its replies; the hello brings the exact figure.
+        self._inbox: list[Message] = []
+        self._numbers = itertools.count(1)
+        self._pending: dict[int, _Waiter] = {}
+        self._sending = threading.Lock()
+        self._turn = threading.Condition()
+        self._pumping = False
+        self._ended: str | None = None
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Listener] = weakref.WeakKeyDictionary()
+        self._pid = os.getpid()
+        self.unawaited: dict[int, tuple[str, bool]] = {}
+        self.limits: dict[str, int] = self._greet()
+
+    def _greet(self) -> dict[str, int]:
+        hello = (self.receive() or {}).get("hello", {})
+        if hello.get("protocol") != wire.PROTOCOL:
+            raise wire.ProtocolError(f"the host speaks protocol {hello.get('protocol')!r}, not {wire.PROTOCOL}")
+        limits: dict[str, int] = hello["limits"]
+        self._decoder.limit = limits["frame_bytes"]
+        return limits
+
+    def receive(self) -> Message | None:
+        """Return the next message that answers no request, or None at the end; for the start of a run."""
+        while not self._inbox and self._ended is None:
+            self._pump(wait=True)
+        return self._inbox.pop(0) if self._inbox else None
+
+    def post(self, message: Message) -> None:
+        """Send a message that has no reply."""
+        self._send(wire.pack(message))
+
+    def call(self, request: Message) -> Any:
+        """Send a request and wait for its reply, from any thread.
+
+        Raises:
+            DataStoreError: the host refused or failed.
+        """
+        number, waiter = self._request(request, _Waiter())
+        try:
+            self._wait(waiter)
+        finally:
+            self._pending.pop(number, None)
+        return _open(waiter.reply)
+
+    async def acall(self, request: Message) -> Any:
+        """Send a request and await its reply; concurrent calls share the socket.
+
+        Raises:
+            DataStoreError: the host refused or failed.
+        """
+        listener = self._listener()
+        async with listener.slots:
+            arrived = listener.loop.create_future()
+            number, waiter = self._request(request, _Waiter(listener.waker(arrived)))
+            listener.enter()
+            try:
+                if waiter.reply is None:
+                    await arrived
+            finally:
+                listener.leave()
+                self._pending.pop(number, None)
+        return _open(waiter.reply)
+
+    def close(self) -> None:
+        """Close the socket; whoever waits gets an error."""
+        self._end("the data_store was closed")
+        with self._sending:
+            self._socket.close()
+
+    def _request(self, request: Message, waiter: _Waiter) -> tuple[int, _Waiter]:
+        if os.getpid() != self._pid:
+            raise NotSupported("this data_store was made before a fork. Connect again in the child.")
+        number = next(self._numbers)
+        frame = wire.pack({"id": number, **request})
+        self._pending[number] = waiter
+        try:
+            self._send(frame)
+        except OSError:
+            self._end("the host closed the connection")
+        except BaseException:
+            self._pending.pop(number, None)
+            raise
+        if self._ended is not None and waiter.reply is None:
+            waiter.reply = _gone(self._ended)
+        return number, waiter
+
+    def _send(self, frame: bytes) -> None:
+        """Send all of a frame; while the host does not read, read what it says, so that neither waits for the other."""
+        rest = memoryview(frame)
+        with self._sending:
+            while rest:
+                try:
+                    rest = rest[self._socket.send(rest, socket.MSG_DONTWAIT) :]
+                except BlockingIOError:
+                    readable, _, _ = select.select([self._socket], [self._socket], [])
+                    if readable:
+                        self._pump_if_free()
+
+    def _wait(self, waiter: _Waiter) -> None:
+        while waiter.reply is None:
+            with self._turn:
+                self._turn.wait_for(lambda: waiter.reply is not None or not self._pumping)
+                if self._pumping:
+                    return  # Another thread reads on, and has delivered this reply.
+                self._pumping = True
+            try:
+                while waiter.reply is None:
+                    self._pump(wait=True)
+            finally:
+                self._release()
+
+    def _pump_if_free(self) -> None:
+        """Read what has come, unless another thread is reading; it hands every reply on."""
+        with self._turn:
+            if self._pumping:
+                return
+            self._pumping = True
+        try:
+            self._pump(wait=False)
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        with self._turn:
+            self._pumping = False
+            self._turn.notify_all()
+
+    def _pump(self, *, wait: bool) -> None:
+        try:
+            data = self._socket.recv(_CHUNK, 0 if wait else socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._end("the host closed the connection")
+            return
+        for payload in self._decoder.feed(data):
+            self._deliver(wire.unpack(payload, most_nodes=2**63))
+
+    def _deliver(self, message: Message) -> None:
+        if "id" not in message:
+            self._inbox.append(message)
+        elif (waiter := self._pending.pop(message["id"], None)) is not None:
+            self._hand(waiter, message)
+
+    def _hand(self, waiter: _Waiter, message: Message) -> None:
+        waiter.reply = message
+        if waiter.wake is not None:
+            waiter.wake()
+        else:
+            with self._turn:
+                self._turn.notify_all()
+
+    def _end(self, reason: str) -> None:
+        self._ended = self._ended or reason
+        while self._pending:
+            _, waiter = self._pending.popitem()
+            self._hand(waiter, _gone(self._ended))
+
+    def _listener(self) -> _Listener:
+        loop = asyncio.get_running_loop()
+        if loop not in self._loops:
+            self._loops[loop] = _Listener(loop, self._socket.fileno(), self._pump_if_free, self.limits["in_flight"])
+        return self._loops[loop]
+
+
+class _Listener:
+    """One event loop's interest in the socket: it listens while a call of it waits."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, descriptor: int, read: Callable[[], None], in_flight: int
+    ) -> None:
+        self.loop = loop
+        self.slots = asyncio.Semaphore(in_flight)
+        self._descriptor = descriptor
+        self._read = read
+        self._waiting = 0
+        self._thread = threading.get_ident()
+
+    def enter(self) -> None:
+        self._waiting += 1
+        if self._waiting == 1:
+            self.loop.add_reader(self._descriptor, self._read)
+
+    def leave(self) -> None:
+        self._waiting -= 1
+        if self._waiting == 0:
+            self.loop.remove_reader(self._descriptor)
+
+    def waker(self, arrived: asyncio.Future[None]) -> Callable[[], None]:
+        def resolve() -> None:
+            if not arrived.done():
+                arrived.set_result(None)
+
+        def wake() -> None:
+            if threading.get_ident() == self._thread:
+                resolve()
+            else:
+                self.loop.call_soon_threadsafe(resolve)
+
+        return wake
+
+
+def _gone(reason: str) -> Message:
+    error = StoreUnavailable(f"{reason}; whether the last write happened is not known. Read it again after a restart.")
+    return {"error": error.as_dict()}
+
+
+def _open(reply: Message | None) -> Any:
+    if reply is None:
+        raise DataStoreError("a reply was lost")
+    if "error" in reply:
+        raise from_dict(reply["error"])
+    return reply["ok"]

@@ -1,0 +1,170 @@
+"""How a verb, written once as a generator of requests, becomes a plain call and an awaitable one.
+
+A verb is a method that yields requests, is sent their answers, and returns its own. On a synchronous face it runs to
+its end; on an asynchronous face it becomes an awaitable that notices when nobody awaits it. Only this file and the
+channel know one from the other.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+import warnings
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+
+from datastore.errors import DataStoreError
+from sandbox.guest import hints
+from sandbox.guest.channel import Channel
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Request = dict[str, Any]
+_CALLS = itertools.count()
+Steps = Generator[Request, Any, R]
+
+
+class SyncFace:
+    """A face whose verbs return their answers."""
+
+    _channel: Channel
+
+    def _bind(self, function: Callable[..., Steps[Any]], writes: bool) -> Callable[..., Any]:  # noqa: ARG002, FBT001 - the twin's signature
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return drive(self._channel, _begin(function, self, args, kwargs))
+
+        return call
+
+
+class AsyncFace:
+    """A face whose verbs return awaitables."""
+
+    _channel: Channel
+
+    def _bind(self, function: Callable[..., Steps[Any]], writes: bool) -> Callable[..., Any]:  # noqa: FBT001 - as above
+        def call(*args: Any, **kwargs: Any) -> Any:
+            steps = _begin(function, self, args, kwargs)
+            shown = f"{args[0]!r:.60}" if args and isinstance(args[0], str) else ""
+            return Call(self._channel, steps, f"{function.__name__}({shown})", writes=writes)
+
+        return call
+
+
+class verb(Generic[P, R]):  # noqa: N801 - a decorator
+    """Make a generator of requests a verb of both faces.
+
+    Args:
+        function: the generator method.
+        writes: whether it changes something, which the message of a forgotten await says.
+    """
+
+    def __init__(self, function: Callable[Concatenate[Any, P], Steps[R]], *, writes: bool = False) -> None:
+        self.function = function
+        self.writes = writes
+        self.__doc__ = function.__doc__
+        signature = inspect.signature(function)
+        self._signature = signature.replace(parameters=list(signature.parameters.values())[1:])
+
+    @overload
+    def __get__(self, face: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, face: SyncFace, owner: type) -> Callable[P, R]: ...
+    @overload
+    def __get__(self, face: AsyncFace, owner: type) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    def __get__(self, face: SyncFace | AsyncFace | None, owner: type) -> Any:
+        """Bind to a face, once: the bound verb then stands in the face's own dict."""
+        if face is None:
+            return self
+        bound = functools.update_wrapper(face._bind(self.function, self.writes), self.function)  # noqa: SLF001 - the face is ours
+        bound.__signature__ = self._signature  # type: ignore[attr-defined]  # what inspect reads
+        face.__dict__[self.function.__name__] = bound
+        return bound
+
+
+def writing(function: Callable[Concatenate[Any, P], Steps[R]]) -> verb[P, R]:
+    """Make a verb that changes something."""
+    return verb(function, writes=True)
+
+
+def _begin(function: Callable[..., Steps[Any]], face: object, args: Any, kwargs: Any) -> Steps[Any]:
+    """Bind the arguments; a generator's body has not begun then, so a TypeError is about the call alone."""
+    try:
+        return function(face, *args, **kwargs)
+    except TypeError as error:
+        raise hints.wrong_call(function, str(error), kwargs) from None
+
+
+def drive(channel: Channel, steps: Steps[R]) -> R:
+    """Run a verb to its end, waiting for each answer."""
+    try:
+        request = next(steps)
+        while True:
+            try:
+                answer = channel.call(request)
+            except DataStoreError as error:
+                request = steps.throw(error)
+            else:
+                request = steps.send(answer)
+    except StopIteration as stop:
+        result: R = stop.value
+        return result
+
+
+async def adrive(channel: Channel, steps: Steps[R]) -> R:
+    """Run a verb to its end, awaiting each answer."""
+    try:
+        request = next(steps)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]  # a generator's return value is untyped at run time
+    while True:
+        try:
+            answer = await channel.acall(request)
+        except DataStoreError as error:
+            step = functools.partial(steps.throw, error)
+        else:
+            step = functools.partial(steps.send, answer)
+        try:
+            request = step()
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]  # as above
+
+
+class Call(Coroutine[Any, Any, Any]):
+    """An awaitable call of a verb that leaves a note with its channel until somebody awaits it."""
+
+    def __init__(self, channel: Channel, steps: Steps[Any], text: str, *, writes: bool) -> None:
+        self._inner = adrive(channel, steps)
+        self._notes = channel.unawaited
+        self._number = next(_CALLS)
+        self._notes[self._number] = (text, writes)
+
+    def _started(self) -> None:
+        self._notes.pop(self._number, None)
+
+    def send(self, value: Any) -> Any:
+        """Go on, as a coroutine does."""
+        self._started()
+        return self._inner.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Raise inside, as in a coroutine."""
+        self._started()
+        return self._inner.throw(*error)
+
+    def close(self) -> None:
+        """Give up, as a coroutine does."""
+        self._started()
+        self._inner.close()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        self._started()
+        return self._inner.__await__()
+
+    def __del__(self) -> None:
+        if inspect.getcoroutinestate(self._inner) != inspect.CORO_CREATED:
+            return
+        self._inner.close()
+        if self._number in self._notes:  # The note stays, and ends a sandboxed run; here Python's own habit applies.
+            text, writes = self._notes[self._number]
+            warnings.warn(hints.never_awaited(text, writes=writes).message, RuntimeWarning, stacklevel=1)

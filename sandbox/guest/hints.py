@@ -1,0 +1,147 @@
+"""What a call that is nearly right is answered: one table, so that its author can mend it from the message alone."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, Final
+
+from datastore.errors import InvalidArgument, UnknownVerb
+
+_CHANGE = (
+    "read e = data_store.get_entry(key), then data_store.set(key, NEW, if_version=e.version); "
+    "on data_store.Conflict read again"
+)
+_SET = "data_store.set(key, value)"
+_FILTER = "[v for k, v in data_store.items(prefix='...') if ...], which filters in Python"
+_CLAIM = "data_store.add(key, value, ttl_seconds=30), which is True for one caller only"
+
+INSTEAD: Final[dict[str, str]] = {
+    "put": _SET,
+    "save": _SET,
+    "write": _SET,
+    "store": _SET,
+    "remove": "data_store.delete(key)",
+    "rm": "data_store.delete(key)",
+    "list": "data_store.list_keys()",
+    "scan": "data_store.list_keys(prefix='...')",
+    "namespaces": "data_store.list_namespaces()",
+    "namespace_list": "data_store.list_namespaces()",
+    "increment": _CHANGE,
+    "incr": _CHANGE,
+    "decr": _CHANGE,
+    "decrement": _CHANGE,
+    "append": _CHANGE,
+    "push": _CHANGE,
+    "update": _CHANGE,
+    "setnx": "data_store.add(key, value)",
+    "setdefault": "data_store.add(key, value)",
+    "insert": "data_store.add(key, value)",
+    "expire": "data_store.touch(key, ttl_seconds), where None makes it permanent",
+    "persist": "data_store.touch(key, None)",
+    "ttl": "data_store.expires_in(key)",
+    "pop": "value = data_store.get(key), then data_store.delete(key)",
+    "values": "data_store.items(), which gives pairs (key, value)",
+    "search": _FILTER,
+    "find": _FILTER,
+    "query": _FILTER,
+    "filter": _FILTER,
+    "has": "data_store.exists(key)",
+    "contains": "data_store.exists(key)",
+    "mget": "data_store.get_many([key, ...])",
+    "mset": "data_store.set_many({key: value})",
+    "get_metadata": "data_store.get_entry(key).metadata",
+    "namespace_": "data_store.use_namespace(name)",
+    "lock": _CLAIM,
+    "acquire": _CLAIM,
+}
+"""Names from other stores -> what to write here."""
+
+KEYWORDS: Final[dict[str, str]] = {
+    "ttl": "ttl_seconds=3600 (seconds from now)",
+    "ex": "ttl_seconds=3600 (seconds from now)",
+    "expire": "ttl_seconds=3600 (seconds from now)",
+    "expires_in": "ttl_seconds=3600 (seconds from now)",
+    "timeout": "ttl_seconds=3600 (seconds from now)",
+    "px": "ttl_seconds=0.5 (seconds from now)",
+    "offset": "after=KEY, the last key you have seen",
+    "cursor": "after=KEY, the last key you have seen",
+    "start": "after=KEY, the last key you have seen",
+    "version": "if_version=entry.version",
+    "nx": "add(key, value), which is True if it created the entry",
+    "if_not_exists": "add(key, value), which is True if it created the entry",
+    "namespace": "use_namespace(name) and call the verb on that",
+    "meta": "metadata={...}",
+    "default": "no default here; only get takes one",
+}
+"""Keywords from other stores -> what to write here."""
+
+
+def unknown_verb(name: str, known: Collection[str]) -> UnknownVerb:
+    """Return the error for an attribute that is no verb."""
+    if name in INSTEAD:
+        return UnknownVerb(f"data_store has no {name!r}. Write {INSTEAD[name]}.")
+    close = difflib.get_close_matches(name, known, n=1)
+    mend = f"Did you mean {close[0]!r}?" if close else f"It has: {', '.join(sorted(known))}."
+    return UnknownVerb(f"data_store has no {name!r}. {mend}")
+
+
+def wrong_call(verb: Callable[..., Any], reason: str, given: Collection[str]) -> InvalidArgument:
+    """Return the error for arguments that a verb does not take.
+
+    Args:
+        verb: the verb's function, with `self`.
+        reason: Python's own words.
+        given: the keywords of the call.
+    """
+    taken = [each for each in inspect.signature(verb).parameters if each != "self"]
+    name = verb.__name__
+    for keyword in given:
+        if keyword not in taken:
+            mend = (
+                f"Write {KEYWORDS[keyword]}." if keyword in KEYWORDS else f"It takes {', '.join(taken) or 'nothing'}."
+            )
+            return InvalidArgument(f'{name}() has no "{keyword}". {mend}')
+    words = reason.rpartition("() ")[2] or reason
+    return InvalidArgument(f"{name}() {words}. Its arguments: {', '.join(taken) or 'none'}.")
+
+
+def never_awaited(call: str, *, writes: bool) -> InvalidArgument:
+    """Return the error for an `aio` call that nobody awaited."""
+    verb = call.partition("(")[0]
+    lost = "stored" if writes else "read"
+    return InvalidArgument(
+        f"data_store.aio.{call} was called but never awaited, so nothing was {lost}. "
+        f'Write "await data_store.aio.{verb}(...)".'
+    )
+
+
+def awaited_verb(verb: str, line: int, *, done: bool) -> InvalidArgument:
+    """Return the error for `await` before a synchronous verb."""
+    told = " The call itself was done." if done else ""
+    return InvalidArgument(
+        f"line {line}: data_store.{verb} is not awaitable: its verbs are synchronous. "
+        f'Remove "await", or write "await data_store.aio.{verb}(...)".{told}'
+    )
+
+
+def awaited_verbs(tree: ast.AST, verbs: Collection[str]) -> Iterator[tuple[str, int]]:
+    """Give verb and line of each `await X.verb(...)` in a source, where X is not an `aio` face.
+
+    Only `data_store` itself and what is plainly made from it is judged; other objects may have methods of these names.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Await) and isinstance(node.value, ast.Call):
+            function = node.value.func
+            if isinstance(function, ast.Attribute) and function.attr in verbs and _is_sync_face(function.value):
+                yield function.attr, node.lineno
+
+
+def _is_sync_face(node: ast.expr) -> bool:
+    if isinstance(node, ast.Call):
+        return _is_sync_face(node.func)
+    if isinstance(node, ast.Attribute):
+        return node.attr in ("use_namespace", "private", "read_only") and _is_sync_face(node.value)
+    return isinstance(node, ast.Name) and node.id == "data_store"

@@ -1,0 +1,528 @@
+"""Every verb of `data_store`, once. One subject, so longer than the other files.
+
+A verb is a generator: it checks its arguments, yields requests, is sent their answers, and returns what the caller
+gets. Everything is checked here, before anything is sent, so that an author is told in the words of the call; the
+host checks it all again, because it does not trust what comes through the socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from types import EllipsisType
+from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar
+
+from datastore import errors, values
+from datastore.entry import Entry, pack_value, unpack_value
+from sandbox.guest import hints
+from sandbox.guest.channel import Channel
+from sandbox.guest.faces import AsyncFace, Request, SyncFace, drive, verb, writing
+from sandbox.guest.views import AsyncView, Span, View
+
+T = TypeVar("T")
+Steps = Generator[Request, Any, T]
+
+PAGE: Final = 1000
+_BATCH_SLACK: Final = 4096
+
+
+class Absent:
+    """The version of an entry that must not exist."""
+
+    def __repr__(self) -> str:
+        return "data_store.ABSENT"
+
+
+ABSENT: Final = Absent()
+Version = str | Absent | EllipsisType
+
+
+class Verbs:
+    """The store of one user, as one namespace of it.
+
+    `data_store.get(key)` and `data_store.set(key, value)` read and write JSON values; `use_namespace(name)` gives the
+    same on another namespace; `data_store.aio` has the same verbs for `await`.
+    """
+
+    _not_data_: ClassVar[str] = "data_store is a handle, not data; return values, or entry.as_dict()."
+
+    ABSENT: ClassVar[Absent] = ABSENT
+    DataStoreError: ClassVar = errors.DataStoreError
+    ValueNotStorable: ClassVar = errors.ValueNotStorable
+    InvalidName: ClassVar = errors.InvalidName
+    InvalidArgument: ClassVar = errors.InvalidArgument
+    ValueTooLarge: ClassVar = errors.ValueTooLarge
+    NotANumber: ClassVar = errors.NotANumber
+    Conflict: ClassVar = errors.Conflict
+    AccessDenied: ClassVar = errors.AccessDenied
+    QuotaExceeded: ClassVar = errors.QuotaExceeded
+    NamespaceQuotaExceeded: ClassVar = errors.NamespaceQuotaExceeded
+    UserQuotaExceeded: ClassVar = errors.UserQuotaExceeded
+    LockUnavailable: ClassVar = errors.LockUnavailable
+    Timeout: ClassVar = errors.Timeout
+    StoreUnavailable: ClassVar = errors.StoreUnavailable
+    NotSupported: ClassVar = errors.NotSupported
+    RunLimitExceeded: ClassVar = errors.RunLimitExceeded
+    ToolError: ClassVar = errors.ToolError
+
+    namespace: str
+    space: str | None
+    _channel: Channel
+    _frozen: bool
+
+    def __init__(self, channel: Channel, namespace: str = "default", *, frozen: bool = False) -> None:
+        self.__dict__.update(_channel=channel, namespace=namespace, space=None, _frozen=frozen)
+
+    # Faces made from this one: no I/O.
+
+    def use_namespace(self, name: str) -> Self:
+        """Return a data_store on that namespace; it replaces the current one, and needs not exist yet.
+
+        Example: `files = data_store.use_namespace("files:my-repo")`
+        """
+        return type(self)(self._channel, values.name("namespace", name), frozen=self._frozen)
+
+    def private(self, name: str | None = None) -> Self:
+        """Return a data_store that only this agent can reach; other agents of the user can neither list nor read it.
+
+        Example: `data_store.private().set("state", {"step": 3})`
+        """
+        own = "self" if name is None else f"self.{values.name('namespace', name)}"
+        return type(self)(self._channel, values.name("namespace", own), frozen=self._frozen)
+
+    def read_only(self) -> Self:
+        """Return the same data_store, refusing every write: a guard against mistakes, not a boundary.
+
+        Example: `safe = data_store.read_only()`
+        """
+        return type(self)(self._channel, self.namespace, frozen=True)
+
+    # One entry.
+
+    @verb
+    def get(self, key: str, default: Any = None) -> Steps[Any]:
+        """Return the value, or `default` where there is no such entry; a stored None is None.
+
+        Example: `data_store.get("config", {})`
+        """
+        found = yield self._get([values.name("key", key)], "value")
+        return unpack_value(found["items"][0]) if found["items"] else default
+
+    @verb
+    def get_entry(self, key: str) -> Steps[Entry | None]:
+        """Return the value with metadata, version and who wrote it when, or None where there is no such entry.
+
+        Example: `data_store.get_entry("config").updated_by_agent`
+        """
+        found = yield self._get([values.name("key", key)], "entry")
+        return Entry.from_dict(found["items"][0]) if found["items"] else None
+
+    @verb
+    def exists(self, key: str) -> Steps[bool]:
+        """Say whether there is such an entry, without reading its value; False where there is none.
+
+        Example: `data_store.exists("done:42")`
+        """
+        found = yield self._get([values.name("key", key)], "key")
+        return bool(found["items"])
+
+    @verb
+    def expires_in(self, key: str) -> Steps[float | None]:
+        """Return the seconds until the entry expires: None = never, 0 = there is no such entry.
+
+        Example: `data_store.expires_in("cache:page")`
+        """
+        found = yield self._get([values.name("key", key)], "key")
+        return found["items"][0]["expires_in_seconds"] if found["items"] else 0
+
+    @writing
+    def set(
+        self,
+        key: str,
+        value: Any,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        ttl_seconds: float | None = None,
+        if_version: Version = ...,
+    ) -> Steps[str]:
+        """Write the value, creating the entry where it is absent, and return its new version.
+
+        Metadata merges into what stands; without ttl_seconds the entry no longer expires. With if_version it writes
+        only over that version (data_store.ABSENT: only if there is none), else raises data_store.Conflict.
+
+        Example: `data_store.set("report", {"total": 3}, {"source": "crm"}, ttl_seconds=3600)`
+        """
+        put = self._put(key, value, metadata, ttl_seconds)
+        put.update(_condition(if_version))
+        applied = yield self._apply([put])
+        return _version(put["key"], applied["outcomes"][0])
+
+    @writing
+    def add(
+        self, key: str, value: Any, metadata: Mapping[str, Any] | None = None, *, ttl_seconds: float | None = None
+    ) -> Steps[bool]:
+        """Write the value only if the entry is absent: True if this call created it, False if it was there.
+
+        Example: `if data_store.add("claim:42", "me", ttl_seconds=60): ...`
+        """
+        put = self._put(key, value, metadata, ttl_seconds)
+        applied = yield self._apply([{**put, "if_absent": True}])
+        return bool(applied["outcomes"][0]["applied"])
+
+    @writing
+    def delete(self, key: str, *, if_version: Version = ...) -> Steps[bool]:
+        """Remove the entry and say whether it was there; absent is False.
+
+        Example: `data_store.delete("draft")`
+        """
+        change = {"kind": "delete", "key": values.name("key", key), **_condition(if_version)}
+        if "if_absent" in change:
+            raise errors.InvalidArgument("delete() of what must be absent does nothing. Leave if_version out.")
+        applied = yield self._apply([change])
+        outcome = applied["outcomes"][0]
+        if not outcome["applied"] and outcome["version"] is not None:
+            raise errors.Conflict(change["key"], outcome["version"])
+        return bool(applied["changed"])
+
+    @writing
+    def touch(self, key: str, ttl_seconds: float | None) -> Steps[bool]:
+        """Let the entry expire ttl_seconds from now (None: never) and say whether it exists; absent is False.
+
+        Example: `data_store.touch("session", 1800)`
+        """
+        change = {"kind": "touch", "key": values.name("key", key), **_ttl(ttl_seconds)}
+        applied = yield self._apply([change])
+        return bool(applied["changed"])
+
+    # Many entries.
+
+    @verb
+    def get_many(self, keys: Iterable[str]) -> Steps[dict[str, Any]]:
+        """Return key -> value in the order asked; absent ones are left out, a stored None is kept.
+
+        Example: `data_store.get_many(["a", "b"])`
+        """
+        asked = values.keys(keys)
+        found: dict[str, Any] = {}
+        gathered = _Gathered(self._channel, "get_many", "ask for fewer keys at a time")
+        waiting = asked
+        while waiting:
+            answer = yield self._get(waiting[:PAGE], "value")
+            found.update(gathered.take(answer["items"]))
+            waiting = [*answer["rest"], *waiting[PAGE:]]
+        return {key: found[key] for key in asked if key in found}
+
+    @verb
+    def get_all(self, prefix: str | None = None) -> Steps[dict[str, Any]]:
+        """Return key -> value of the whole namespace, or of the keys with a prefix, in key order; {} where none is.
+
+        Example: `data_store.get_all("summary:")`
+        """
+        found: dict[str, Any] = {}
+        gathered = _Gathered(self._channel, "get_all", "iterate: for key, value in data_store.items(prefix=...)")
+        span: Span | None = Span(prefix=values.prefix(prefix))
+        while span is not None:
+            page = yield self._scan(span, "value")
+            found.update(gathered.take(page["items"]))
+            span = span.next(page)
+        return found
+
+    @writing
+    def set_many(
+        self,
+        items: Mapping[str, Any] | Iterable[tuple[str, Any]],
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        ttl_seconds: float | None = None,
+    ) -> Steps[int]:
+        """Write many values and return how many; every name and value is checked before the first is written.
+
+        Example: `data_store.set_many({"a": 1, "b": 2})`
+        """
+        checked = values.items(items)
+        puts = [self._put(key, value, metadata, ttl_seconds) for key, value in checked.items()]
+        return (yield from self._apply_all(puts, "written", lambda answer: len(answer["outcomes"])))
+
+    @writing
+    def delete_many(self, keys: Iterable[str]) -> Steps[int]:
+        """Remove many entries and return how many were there; absent ones are no error.
+
+        Example: `data_store.delete_many(["a", "b"])`
+        """
+        changes: list[Request] = [{"kind": "delete", "key": key} for key in values.keys(keys, "delete_many")]
+        return (yield from self._apply_all(changes, "deleted", lambda answer: int(answer["changed"])))
+
+    @writing
+    def clear(self, prefix: str | None = None) -> Steps[int]:
+        """Remove every entry of this namespace, or those with a prefix, and return how many; 0 where none is.
+
+        Example: `data_store.use_namespace("scratch").clear()`
+        """
+        answer = yield self._changing({"op": "clear", "prefix": values.prefix(prefix)})
+        return int(answer["number"])
+
+    @writing
+    def copy_to(self, namespace: str, prefix: str | None = None) -> Steps[int]:
+        """Copy this namespace's entries, or those with a prefix, with metadata and expiry; return how many.
+
+        Example: `data_store.copy_to("backup")`
+        """
+        target = values.name("namespace", namespace)
+        answer = yield self._changing({"op": "copy", "target": target, "prefix": values.prefix(prefix)})
+        return int(answer["number"])
+
+    # Finding.
+
+    @verb
+    def list_keys(
+        self, prefix: str | None = None, *, after: str | None = None, limit: int | None = None, reverse: bool = False
+    ) -> Steps[list[str]]:
+        """Return the keys in order, complete however many; only a limit shortens the list; [] where none is.
+
+        Example: `data_store.list_keys("user:", limit=10)`
+        """
+        found: list[str] = []
+        span: Span | None = Span.of(prefix, after, limit, reverse=reverse)
+        while span is not None:
+            page = yield self._scan(span, "key")
+            found += page["items"]
+            span = span.next(page)
+        return found
+
+    @verb
+    def count(self, prefix: str | None = None) -> Steps[int]:
+        """Return how many entries this namespace holds, or how many with a prefix; 0 where none is.
+
+        Example: `data_store.count("job:")`
+        """
+        answer = yield {"op": "count", "namespace": self.namespace, "prefix": values.prefix(prefix)}
+        return int(answer["number"])
+
+    @verb
+    def list_namespaces(self, prefix: str | None = None) -> Steps[list[str]]:
+        """Return the names of the user's namespaces that hold an entry and may be read, in order; [] where none is.
+
+        Example: `data_store.list_namespaces("files:")`
+        """
+        request: Request = {"op": "namespaces", "prefix": values.prefix(prefix)}
+        answer = yield request
+        names: list[str] = answer["names"]
+        while answer["next"] is not None:
+            answer = yield {**request, "after": answer["next"]}
+            names += answer["names"]
+        return names
+
+    @verb
+    def usage(self) -> Steps[dict[str, Any]]:
+        """Return {"keys": ..., "bytes": ..., "limits": {...}} of all that this agent may read of the user.
+
+        Example: `data_store.usage()["bytes"]`
+        """
+        answer: dict[str, Any] = yield {"op": "usage"}
+        return answer
+
+    # Requests.
+
+    def _get(self, keys: list[str], detail: str) -> Request:
+        return {"op": "get", "namespace": self.namespace, "keys": keys, "detail": detail}
+
+    def _scan(self, span: Span, detail: str) -> Request:
+        return {"op": "scan", "namespace": self.namespace, "detail": detail, **span.request()}
+
+    def _apply(self, mutations: list[Request]) -> Request:
+        return self._changing({"op": "apply", "mutations": mutations})
+
+    def _changing(self, request: Request) -> Request:
+        if self._frozen:
+            raise errors.AccessDenied("this data_store is read_only(). Write through the data_store it was made from.")
+        return {"namespace": self.namespace, **request}
+
+    def _put(self, key: str, value: Any, metadata: Mapping[str, Any] | None, ttl_seconds: float | None) -> Request:
+        limits = self._channel.limits
+        named = values.name("key", key)
+        content = values.plain(value)
+        values.check_size(values.size(content), limits["value_bytes"])
+        put = pack_value({"kind": "put", "key": named, "value": content, **_ttl(ttl_seconds)})
+        if metadata:
+            put["metadata"] = values.metadata(metadata, limits["metadata_bytes"])
+        elif metadata is not None:
+            values.metadata(metadata)
+        return put
+
+    def _apply_all(self, changes: list[Request], done: str, count: Callable[[Any], int]) -> Steps[int]:
+        total = 0
+        for batch in _batches(changes, self._channel.limits["frame_bytes"]):
+            try:
+                answer = yield self._apply(batch)
+            except errors.StoreUnavailable as error:
+                raise errors.StoreUnavailable(f"{error.message} {total} were {done} before that.", done=total) from None
+            total += count(answer)
+        return total
+
+    # Habits.
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(f"data_store has no {name!r}")
+        raise hints.unknown_verb(name, [each for each in dir(type(self)) if not each.startswith("_")])
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise errors.InvalidArgument(f"data_store.{name} cannot be assigned. Write data_store.set({name!r}, value).")
+
+    def __repr__(self) -> str:
+        return f"data_store(namespace={self.namespace!r}, space={self.space!r})"
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __reduce__(self) -> NoReturn:
+        raise errors.ValueNotStorable(
+            "data_store is a handle on a connection and cannot be pickled or copied; pass it."
+        )
+
+
+class DataStore(Verbs, SyncFace):
+    """The verbs, called plainly."""
+
+    @property
+    def aio(self) -> AsyncDataStore:
+        """The same verbs for `await`, on the same namespace."""
+        return AsyncDataStore(self._channel, self.namespace, frozen=self._frozen)
+
+    def keys(
+        self, prefix: str | None = None, *, after: str | None = None, limit: int | None = None, reverse: bool = False
+    ) -> View[str]:
+        """Return a view of the keys: iterate it as often as you like; `len` counts, `in` asks; memory stays flat.
+
+        Example: `for key in data_store.keys("job:"): ...`
+        """
+        return View(self, Span.of(prefix, after, limit, reverse=reverse), "key", str)
+
+    def items(
+        self, prefix: str | None = None, *, after: str | None = None, limit: int | None = None, reverse: bool = False
+    ) -> View[tuple[str, Any]]:
+        """Return a view of pairs (key, value), page by page, so that any amount fits; deleting meanwhile is safe.
+
+        Example: `for key, value in data_store.items("job:"): ...`
+        """
+        return View(self, Span.of(prefix, after, limit, reverse=reverse), "value", _pair)
+
+    def __getitem__(self, key: str) -> Any:
+        found = drive(self._channel, _one(self._get([values.name("key", key)], "value")))["items"]
+        if not found:
+            raise KeyError(key)
+        return unpack_value(found[0])
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.set(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        if not self.delete(key):
+            raise KeyError(key)
+
+    def __contains__(self, key: str) -> bool:
+        return self.exists(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return self.count()
+
+    __hash__ = object.__hash__
+
+
+class AsyncDataStore(Verbs, AsyncFace):
+    """The verbs, for `await`."""
+
+    def keys(
+        self, prefix: str | None = None, *, after: str | None = None, limit: int | None = None, reverse: bool = False
+    ) -> AsyncView[str]:
+        """Return a view of the keys for `async for`.
+
+        Example: `async for key in data_store.aio.keys("job:"): ...`
+        """
+        return AsyncView(self, Span.of(prefix, after, limit, reverse=reverse), "key", str)
+
+    def items(
+        self, prefix: str | None = None, *, after: str | None = None, limit: int | None = None, reverse: bool = False
+    ) -> AsyncView[tuple[str, Any]]:
+        """Return a view of pairs (key, value) for `async for`.
+
+        Example: `async for key, value in data_store.aio.items(): ...`
+        """
+        return AsyncView(self, Span.of(prefix, after, limit, reverse=reverse), "value", _pair)
+
+    def __getitem__(self, key: str) -> NoReturn:
+        raise errors.InvalidArgument(f"data_store.aio has no [...]. Write await data_store.aio.get({key!r}).")
+
+    def __iter__(self) -> NoReturn:
+        raise errors.InvalidArgument('data_store.aio is not iterable. Write "async for key in data_store.aio.keys()".')
+
+
+def _one(request: Request) -> Steps[Any]:
+    return (yield request)
+
+
+def _pair(item: Request) -> tuple[str, Any]:
+    return item["key"], unpack_value(item)
+
+
+def _ttl(ttl_seconds: object) -> Request:
+    return {} if ttl_seconds is None else {"ttl_seconds": values.seconds("ttl_seconds", ttl_seconds)}
+
+
+def _condition(if_version: object) -> Request:
+    if if_version is ...:
+        return {}
+    if if_version is ABSENT:
+        return {"if_absent": True}
+    if if_version is None:
+        raise errors.InvalidArgument(
+            "if_version=None: there was no entry when you looked. "
+            "Use data_store.ABSENT to require that, or leave if_version out to overwrite."
+        )
+    if isinstance(if_version, Entry):
+        raise errors.InvalidArgument("if_version needs a version, got Entry. Write if_version=entry.version.")
+    if not isinstance(if_version, str):
+        raise errors.InvalidArgument(
+            f"if_version needs a version string, got {type(if_version).__name__}. Write if_version=entry.version."
+        )
+    return {"if_version": if_version}
+
+
+def _version(key: str, outcome: Request) -> str:
+    if not outcome["applied"]:
+        raise errors.Conflict(key, outcome["version"])
+    version: str = outcome["version"]
+    return version
+
+
+def _batches(changes: list[Request], frame_bytes: int) -> Iterator[list[Request]]:
+    """Split changes so that each batch fits into one operation and one frame."""
+    batch: list[Request] = []
+    used = _BATCH_SLACK
+    for change in changes:
+        size = len(values.compact(change).encode()) + 1
+        if batch and (len(batch) == PAGE or used + size > frame_bytes):
+            yield batch
+            batch, used = [], _BATCH_SLACK
+        batch.append(change)
+        used += size
+    if batch:
+        yield batch
+
+
+class _Gathered:
+    """Counts what a verb that returns everything has gathered, and stops it before the run's memory does."""
+
+    def __init__(self, channel: Channel, verb_name: str, instead: str) -> None:
+        self._left = self._most = channel.limits["gather_bytes"]
+        self._refusal = f"{verb_name} would hold more than {self._most:,} bytes at once; {instead}."
+
+    def take(self, items: list[Request]) -> Iterator[tuple[str, Any]]:
+        for item in items:
+            key, value = _pair(item)
+            self._left -= values.size(value)
+            if self._left < 0:
+                raise errors.RunLimitExceeded(self._refusal, limit="gather_bytes", value=self._most)
+            yield key, value
