@@ -1,1 +1,4 @@
 """What enters the sandbox, with `datastore.values`, `datastore.errors` and `datastore.entry`. Standard library only."""
+
+GUEST = "<guest>/"
+"""What the file names of the guest's own frames begin with, so that an agent's traceback can leave them out."""

@@ -45,7 +45,7 @@ class Channel:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._decoder = wire.Decoder(2**31)  # The host bounds its replies; the hello brings the exact figure.
+        self._decoder = wire.Decoder(2**31)  # The host is trusted, and bounds its replies by itself.
         self._inbox: list[Message] = []
         self._numbers = itertools.count(1)
         self._pending: dict[int, _Waiter] = {}
@@ -63,7 +63,6 @@ class Channel:
         if hello.get("protocol") != wire.PROTOCOL:
             raise wire.ProtocolError(f"the host speaks protocol {hello.get('protocol')!r}, not {wire.PROTOCOL}")
         limits: dict[str, int] = hello["limits"]
-        self._decoder.limit = limits["frame_bytes"]
         return limits
 
     def receive(self) -> Message | None:

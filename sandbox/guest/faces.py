@@ -162,9 +162,9 @@ class Call(Coroutine[Any, Any, Any]):
         return self._inner.__await__()
 
     def __del__(self) -> None:
-        if inspect.getcoroutinestate(self._inner) != inspect.CORO_CREATED:
+        if self._number not in self._notes:
             return
+        # The note stays, and ends a sandboxed run; elsewhere Python's own habit applies.
         self._inner.close()
-        if self._number in self._notes:  # The note stays, and ends a sandboxed run; here Python's own habit applies.
-            text, writes = self._notes[self._number]
-            warnings.warn(hints.never_awaited(text, writes=writes).message, RuntimeWarning, stacklevel=1)
+        text, writes = self._notes[self._number]
+        warnings.warn(hints.never_awaited(text, writes=writes).message, RuntimeWarning, stacklevel=1)

@@ -363,7 +363,7 @@ class Verbs:
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_"):
             raise AttributeError(f"data_store has no {name!r}")
-        raise hints.unknown_verb(name, [each for each in dir(type(self)) if not each.startswith("_")])
+        raise hints.unknown_verb(name, [each for each in dir(type(self)) if each[0].islower()])
 
     def __setattr__(self, name: str, value: object) -> None:
         raise errors.InvalidArgument(f"data_store.{name} cannot be assigned. Write data_store.set({name!r}, value).")

@@ -1,0 +1,211 @@
+"""One socket and its scope: bytes in, budgets, calls of the store and of tools, bytes out.
+
+The peer is hostile until shown otherwise. Its scope is this object's and no message can name another. A frame is
+bounded before it is buffered and again before it is decoded; at most `in_flight` calls run at once and replies that
+the peer does not read stop the reading. A refused call is answered; a broken protocol ends the connection, with a
+reason. Every call that was begun is ended before `ended` returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from datastore import dispatch, values
+from datastore.errors import DataStoreError, RunLimitExceeded
+from datastore.models import Scope
+from datastore.service.store import Store
+from sandbox.guest import wire
+from sandbox.limits import UNSENT_BYTES, RunLimits, gather_bytes
+from sandbox.record import Record
+from sandbox.tools import ToolBox
+
+_log = logging.getLogger("datastore.broker")
+
+Message = dict[str, Any]
+
+
+class Broker(asyncio.Protocol):
+    """Serves one connected peer.
+
+    Args:
+        store: where operations go.
+        scope: who the peer is.
+        limits: budgets and bounds.
+        tools: what it may call besides.
+        record: counts budgets and takes note of calls and log.
+        say: given every message that is neither call nor log; without it, such a message ends the connection.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        scope: Scope,
+        limits: RunLimits,
+        *,
+        tools: ToolBox | None = None,
+        record: Record | None = None,
+        say: Callable[[Message], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._scope = scope
+        self._limits = limits
+        self._tools = tools or ToolBox(scope)
+        self._say = say
+        self.record = record or Record(limits, keep=False)
+        self.violation: str | None = None
+        self.lost = asyncio.Event()
+        self.ended = asyncio.Event()
+        self._decoder = wire.Decoder(wire.frame_limit(scope.limits.value_bytes))
+        self._backlog: deque[bytes] = deque()
+        self._calls: dict[asyncio.Task[None], bool] = {}
+        self._transport: asyncio.Transport | None = None
+        self._choked = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream socket has this kind
+        self._transport = transport
+        transport.set_write_buffer_limits(high=UNSENT_BYTES)
+
+    def hello(self) -> bytes:
+        """Return the first frame: the protocol's number and the peer's limits, never the user."""
+        limits = {
+            "value_bytes": self._scope.limits.value_bytes,
+            "metadata_bytes": self._scope.limits.metadata_bytes,
+            "frame_bytes": self._decoder.limit,
+            "in_flight": self._limits.in_flight,
+            "log_bytes": self._limits.log_bytes,
+            "gather_bytes": gather_bytes(self._limits),
+        }
+        return wire.pack({"hello": {"protocol": wire.PROTOCOL, "limits": limits}})
+
+    async def attach(self, sock: socket.socket) -> None:
+        """Serve a connected socket; the broker owns it from here on."""
+        sock.setblocking(False)
+        await asyncio.get_running_loop().create_connection(lambda: self, sock=sock)
+
+    def send(self, message: Message) -> int:
+        """Send a message, unless the peer is gone; return its bytes."""
+        frame = wire.pack(message)
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(frame)
+        return len(frame)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of the peer."""
+        try:
+            self._backlog.extend(self._decoder.feed(data))
+            self._proceed()
+        except wire.ProtocolError as error:
+            self._violated(error.reason)
+
+    def pause_writing(self) -> None:
+        """Stop reading from a peer that does not read."""
+        self._choked = True
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._choked = False
+        self._proceed()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
+        """Cancel tools of a peer that is gone; operations run to their end."""
+        self.lost.set()
+        self._backlog.clear()
+        for task, is_tool in self._calls.items():
+            if is_tool:
+                task.cancel()
+        self._settle()
+
+    async def close(self) -> None:
+        """Close the connection; return when every call that was begun has ended."""
+        self._abort()
+        await self.ended.wait()
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _proceed(self) -> None:
+        """Begin calls from the backlog while there is room; read on only when none waits."""
+        while self._backlog and not self._choked and len(self._calls) < self._limits.in_flight:
+            try:
+                self._accept(wire.unpack(payload := self._backlog.popleft()), len(payload))
+            except wire.ProtocolError as error:
+                return self._violated(error.reason)
+        if self._transport is None or self._transport.is_closing():
+            return None
+        if self._backlog or self._choked:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+        return None
+
+    def _accept(self, message: Message, size: int) -> None:
+        number = message.pop("id", None)
+        if number is None:
+            return self._accept_note(message, size)
+        if type(number) is not int or not 0 < number < 2**53:
+            raise wire.ProtocolError("a request has no usable id")
+        is_tool = "tool" in message
+        task = asyncio.ensure_future(self._serve(number, message, size))
+        self._calls[task] = is_tool
+        task.add_done_callback(self._done)
+        return None
+
+    def _accept_note(self, message: Message, size: int) -> None:
+        if self._say is None:
+            raise wire.ProtocolError("a frame is no request")
+        if isinstance(text := message.get("log"), str):
+            self.record.spend(size, 0)
+            self.record.log(text)
+        else:
+            self._say(message)
+
+    async def _serve(self, number: int, message: Message, size: int) -> None:
+        started = time.perf_counter()
+        answer = await self._answer(message, size)
+        try:
+            sent = self.send({"id": number, **answer})
+        except (ValueError, RecursionError) as error:
+            answer = {"error": dispatch.describe(error)}
+            sent = self.send({"id": number, **answer})
+        self.record.spend(0, sent)
+        self.record.called(message, answer, time.perf_counter() - started)
+
+    async def _answer(self, message: Message, size: int) -> Message:
+        try:
+            self.record.begin(size)
+        except RunLimitExceeded as error:
+            return {"error": error.as_dict()}
+        if "tool" not in message:
+            return await dispatch.dispatch(self._store, self._scope, message)
+        try:
+            answer = await self._tools.call(message)
+            values.check_size(len(values.compact(answer)), self._decoder.limit - wire.FRAME_SLACK, "the tool's result")
+        except DataStoreError as error:
+            return {"error": error.as_dict()}
+        return {"ok": answer}
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        del self._calls[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a call failed outside of its boundary", exc_info=error)
+            self._abort()
+        self._proceed()
+        self._settle()
+
+    def _settle(self) -> None:
+        if not self._calls and self.lost.is_set():
+            self.ended.set()
+
+    def _violated(self, reason: str) -> None:
+        self.violation = self.violation or reason
+        self._backlog.clear()
+        self._abort()

@@ -1,0 +1,189 @@
+"""The guest's life: greet, say ready, wait, confine itself, run one agent, say what came of it.
+
+Nothing of a user is here before the start message. The end of the socket ends the guest, at any time.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import gc
+import inspect
+import io
+import json
+import linecache
+import os
+import re
+import resource
+import socket
+import sys
+import traceback
+import types
+import warnings
+from collections.abc import Callable
+from typing import Any, Final
+
+from datastore import values
+from datastore.entry import pack_value, unpack_value
+from datastore.errors import CODES, DataStoreError, InvalidArgument
+from sandbox.guest import GUEST, hints
+from sandbox.guest.binding import Tools, bind, named_error
+from sandbox.guest.channel import Channel
+from sandbox.guest.faces import verb
+from sandbox.guest.logs import LogStream
+from sandbox.guest.verbs import DataStore
+
+_AGENT: Final = "agent"
+_MOST_FRAMES: Final = 40
+_FILES: Final = 64
+_FILE_BYTES: Final = 16 * 1024 * 1024
+_VERBS: Final = [name for name, each in inspect.getmembers(DataStore) if isinstance(each, verb)]
+
+
+def main(descriptor: int) -> None:
+    """Serve one run over an inherited socket."""
+    os.closerange(3, descriptor)
+    os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
+    channel = Channel(socket.socket(fileno=descriptor))
+    channel.post({"ready": True})
+    os.dup2(1, 2)  # Diagnostics of the start went to stderr; from here on the log is the only way out.
+    message = channel.receive()
+    if message is None:
+        return
+    start = message["start"]
+    _confine(start["limits"])
+    os.environ.update(start["environment"])
+    budget = [channel.limits["log_bytes"]]
+    sys.stdout, sys.stderr = LogStream(channel, "stdout", budget), LogStream(channel, "stderr", budget)
+    sys.stdin = io.StringIO()
+    warnings.filterwarnings("ignore", r"data_store\.aio\.", RuntimeWarning)  # The run ends with it as an error.
+    for kind in CODES.values():
+        kind.__module__ = "data_store"  # As the agent's author writes it: `except data_store.Conflict`.
+    answer = _outcome(channel, start)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    channel.post(answer)
+    os._exit(0)  # Threads of the agent end with it.
+
+
+def _confine(limits: dict[str, Any]) -> None:
+    bounds = {
+        resource.RLIMIT_CORE: (0, 0),
+        resource.RLIMIT_CPU: (limits["cpu_seconds"],) * 2,  # At once the hard one: pid 1 ignores SIGXCPU.
+        resource.RLIMIT_AS: (limits["memory_bytes"],) * 2,
+        resource.RLIMIT_FSIZE: (_FILE_BYTES,) * 2,
+        resource.RLIMIT_NOFILE: (_FILES,) * 2,
+        resource.RLIMIT_MEMLOCK: (0, 0),
+        getattr(resource, "RLIMIT_MSGQUEUE", 12): (0, 0),
+    }
+    if limits["threads"] is not None:
+        bounds[resource.RLIMIT_NPROC] = (limits["threads"],) * 2
+    for kind, bound in bounds.items():
+        resource.setrlimit(kind, bound)
+
+
+def _outcome(channel: Channel, start: dict[str, Any]) -> dict[str, Any]:
+    try:
+        output = _run(channel, start)
+        content = values.plain(output, "result")
+        values.check_size(values.size(content), channel.limits["value_bytes"], "result")
+        return {"result": pack_value({"value": content})}
+    except BaseException as error:  # noqa: BLE001 - whatever the agent raises is its result
+        return {"raised": _described(error, start)}
+
+
+def _run(channel: Channel, start: dict[str, Any]) -> Any:
+    file, code = start["file"], start["code"]
+    linecache.cache[file] = (len(code), None, code.splitlines(keepends=True), file)
+    tree = ast.parse(code, file)
+    for name, line in hints.awaited_verbs(tree, _VERBS):
+        raise hints.awaited_verb(name, line, done=False)
+    store = DataStore(channel)
+    sys.modules["data_store"] = store  # type: ignore[assignment]  # `import data_store` gives the object itself
+    module = types.ModuleType(_AGENT)
+    module.__file__ = file
+    module.__dict__.update(data_store=store, asyncio=asyncio, json=json, re=re)
+    sys.modules[_AGENT] = module
+    tools = bind(channel, start, module)
+    exec(compile(tree, file, "exec"), module.__dict__)  # noqa: S102 - running the agent is the purpose
+    output = _call(module, file, unpack_value(start["input"]), tools)
+    _refuse_unawaited(channel)
+    return output
+
+
+def _call(module: types.ModuleType, file: str, given: Any, tools: Tools) -> Any:
+    run = getattr(module, "run", None)
+    if not callable(run):
+        raise InvalidArgument(f"{file} defines no run. Write: def run(input_dict, tools): ...")
+    answer = run(*_arguments(run, (given, tools)))
+    return asyncio.run(_await(answer)) if inspect.isawaitable(answer) else answer
+
+
+async def _await(answer: Any) -> Any:
+    return await answer
+
+
+def _arguments(run: Callable[..., Any], offered: tuple[Any, ...]) -> tuple[Any, ...]:
+    kinds = [each.kind for each in inspect.signature(run).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return offered
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return offered[: sum(kind in positional for kind in kinds)]
+
+
+def _refuse_unawaited(channel: Channel) -> None:
+    """End a run that forgot an `await`: what its author believes was done was not."""
+    gc.collect()
+    for text, writes in channel.unawaited.values():
+        raise hints.never_awaited(text, writes=writes)
+
+
+def _described(error: BaseException, start: dict[str, Any]) -> dict[str, Any]:
+    if (mended := _awaited_at_run_time(error, start)) is not None:
+        error = mended.with_traceback(error.__traceback__)
+    code = error.code if isinstance(error, DataStoreError) else None
+    if isinstance(error, MemoryError):
+        code = "memory"
+    return {
+        "error": _text(named_error(error), 4096),
+        "code": code,
+        "fields": error.fields if isinstance(error, DataStoreError) else {},
+        "traceback": _text(_traceback(error, start["file"]), 16 * 1024),
+    }
+
+
+def _text(text: str, most: int) -> str:
+    clean = text.encode("utf-8", "replace").decode()
+    return (
+        clean
+        if len(clean) <= most
+        else f"{clean[: most // 2]}\n... {len(clean) - most} characters ...\n{clean[-most // 2 :]}"
+    )
+
+
+def _awaited_at_run_time(error: BaseException, start: dict[str, Any]) -> DataStoreError | None:
+    """Explain the TypeError of `await` before a verb that the source check could not see to be one."""
+    if not isinstance(error, TypeError) or "'await' expression" not in str(error):
+        return None
+    lines = [
+        line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == start["file"]
+    ]
+    for node in ast.walk(ast.parse(start["code"])):
+        if isinstance(node, ast.Await) and lines and node.lineno <= lines[-1] <= (node.end_lineno or node.lineno):
+            function = node.value.func if isinstance(node.value, ast.Call) else None
+            if isinstance(function, ast.Attribute) and function.attr in _VERBS:
+                return hints.awaited_verb(function.attr, node.lineno, done=True)
+    return None
+
+
+def _traceback(error: BaseException, file: str) -> str:
+    """Return the traceback from the agent's first frame on, without the guest's own frames."""
+    described = traceback.TracebackException.from_exception(error, limit=-_MOST_FRAMES)
+    part: traceback.TracebackException | None = described
+    while part is not None:
+        names = [frame.filename for frame in part.stack]
+        first = names.index(file) if file in names else len(names)
+        shown = [frame for frame in part.stack[first:] if not frame.filename.startswith(GUEST)]
+        part.stack = traceback.StackSummary.from_list(shown)
+        part = part.__cause__ or part.__context__
+    return "".join(described.format())
