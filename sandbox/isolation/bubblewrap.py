@@ -1,0 +1,98 @@
+"""The bubblewrap program: which one, and the words that make it build a guest's world.
+
+The words go to it through a descriptor, since a command line is public and they hold the host's paths.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from datastore.errors import SandboxUnavailable
+
+if TYPE_CHECKING:
+    from sandbox.isolation.interpreter import Interpreter
+
+OLDEST: Final = (0, 8)
+BOOTSTRAP: Final = "/bootstrap.pyz"
+ENVIRONMENT: Final = {"PATH": "/usr/bin", "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2", "HOME": "/tmp"}  # noqa: S108
+"""All that a guest finds in its environment; its /tmp is an empty folder that nobody can write to."""
+
+_REMEDY: Final = "Install bubblewrap 0.8 or later."
+_ANSWER_SECONDS: Final = 10
+
+
+def find() -> str:
+    """Return the path of a bubblewrap that is new enough.
+
+    Raises:
+        SandboxUnavailable: There is none on PATH, or it is older than 0.8 (which brought --disable-userns).
+    """
+    path = shutil.which("bwrap")
+    if path is None:
+        raise SandboxUnavailable("bubblewrap (bwrap) is not on PATH", _REMEDY)
+    answer = _version(path)
+    version = tuple(int(number) for number in re.findall(r"\d+", answer))
+    if version < OLDEST:
+        raise SandboxUnavailable(f"{path} says {answer!r}, which is too old", _REMEDY)
+    return path
+
+
+def _version(path: str) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603 - the operator's own bubblewrap.
+            [path, "--version"], env={}, capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise SandboxUnavailable(f"bubblewrap does not run: {error}", _REMEDY) from error
+    return done.stdout.strip()
+
+
+def arguments(interpreter: Interpreter, *, bootstrap: int, seccomp: int) -> bytes:
+    """Return bubblewrap's words for one guest, as `--args` reads them.
+
+    Args:
+        interpreter: What to mount.
+        bootstrap: The descriptor of the bootstrap archive.
+        seccomp: The descriptor of the filter.
+    """
+    words = [*_namespaces(), *_environment(), *_files(interpreter), *_remaining(bootstrap, seccomp)]
+    return b"".join(word.encode() + b"\0" for word in words)
+
+
+def _namespaces() -> list[str]:
+    return [
+        *("--unshare-all", "--unshare-user", "--disable-userns", "--assert-userns-disabled"),
+        # No --new-session: the guest must stay in the process group by which it is killed.
+        *("--die-with-parent", "--as-pid-1"),
+        *("--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--hostname", "sandbox"),
+    ]
+
+
+def _environment() -> list[str]:
+    settings = [word for name, value in ENVIRONMENT.items() for word in ("--setenv", name, value)]
+    return ["--clearenv", *settings]
+
+
+def _files(interpreter: Interpreter) -> list[str]:
+    mounts = [word for source, target in interpreter.mounts for word in ("--ro-bind", source, target)]
+    hidden = [word for path in interpreter.hidden for word in ("--tmpfs", path, "--remount-ro", path)]
+    return [*mounts, *hidden, *_links()]
+
+
+def _links() -> list[str]:
+    # The loader's path in every executable begins with /lib or /lib64, which most systems have merged into /usr.
+    merged = [path for path in (Path("/lib"), Path("/lib64")) if path.is_symlink()]
+    return [word for path in merged for word in ("--symlink", str(path.readlink()), str(path))]
+
+
+def _remaining(bootstrap: int, seccomp: int) -> list[str]:
+    return [
+        # All that is mounted writable is remounted: /dev, and / with /tmp in it. No /proc at all.
+        *("--dev", "/dev", "--remount-ro", "/dev", "--dir", "/tmp"),  # noqa: S108 - the guest's own.
+        *("--perms", "0444", "--ro-bind-data", str(bootstrap), BOOTSTRAP),
+        *("--remount-ro", "/", "--chdir", "/tmp", "--seccomp", str(seccomp)),  # noqa: S108
+    ]

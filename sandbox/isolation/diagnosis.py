@@ -1,0 +1,45 @@
+"""What a guest's failed start means, and what its operator can do about it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from datastore.errors import SandboxUnavailable
+
+_USER_NAMESPACES: Final = (
+    "Allow unprivileged user namespaces: in a container by its seccomp profile, else by the sysctls"
+    " kernel.unprivileged_userns_clone and user.max_user_namespaces."
+)
+_APPARMOR: Final = (
+    "AppArmor restricts user namespaces here (Ubuntu 24.04 does): give bwrap a profile with `userns,`,"
+    " or set kernel.apparmor_restrict_unprivileged_userns=0."
+)
+_INTERPRETER: Final = (
+    "Use an interpreter that the guest's account may read, one outside of a home folder: name it with"
+    " python=. If Python was upgraded just now, restart this host."
+)
+_SECCOMP: Final = "Use a kernel with CONFIG_SECCOMP_FILTER."
+_SETPRIV: Final = "Give the host CAP_SETUID and CAP_SETGID, or run it as the unprivileged account itself."
+_NO_IDEA: Final = "Run the same bwrap by hand as the launching account to find out why."
+
+_REMEDIES: Final = {
+    r"No permissions to creat|Creating new namespace failed": _USER_NAMESPACES,
+    r"setting up uid map: Permission denied|Failed to make / slave": _APPARMOR,
+    r"Can't find source path|execvp|error while loading shared libraries": _INTERPRETER,
+    r"Unknown option": "Install bubblewrap 0.8 or later.",
+    r"seccomp|SECCOMP": _SECCOMP,
+    r"setpriv: ": _SETPRIV,
+}
+"""Words of bubblewrap, of the loader and of setpriv, and the remedy for each; the first match counts."""
+
+
+def explain(words: str) -> SandboxUnavailable:
+    """Return the error for a guest that did not start.
+
+    Args:
+        words: What the start wrote to stderr; its last line is quoted.
+    """
+    lines = words.strip().splitlines() or ["it ended without a word"]
+    remedy = next((remedy for pattern, remedy in _REMEDIES.items() if re.search(pattern, words)), _NO_IDEA)
+    return SandboxUnavailable(f"strict could not start a guest: {lines[-1].strip()}", remedy)
