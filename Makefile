@@ -1,0 +1,32 @@
+# Every target sets up what it needs on a bare machine; `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint check format clean
+python := .venv/bin/python
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1	\2/' | expand -t 16
+
+setup: ## make .venv and install what tests need
+	@.ci/bootstrap test
+
+demo: ## run agents of two users side by side over real source files
+	@.ci/bootstrap demo
+	@$(python) docs/examples/demo.py
+
+test: setup ## run every test on every backend
+	@$(python) -m pytest
+
+lint: setup ## ruff, strict types, import contracts
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@$(python) -m mypy
+	@.venv/bin/lint-imports
+
+check: lint test ## all of CI: lint and test
+
+format: setup ## format the code, and mend what ruff can
+	@.venv/bin/ruff check --fix --quiet || true
+	@.venv/bin/ruff format
+
+clean: ## remove what the targets made
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

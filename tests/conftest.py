@@ -1,0 +1,49 @@
+"""What every suite shares: a host's event loop, one real MongoDB for the session, and a fresh world per test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers.mongo import mongod
+from tests.world import BACKENDS, REAL, Loop, World, world
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The URL of a real MongoDB without a database; that it cannot start is an error."""
+    with mongod() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def host_loop() -> Iterator[Loop]:
+    loop = Loop()
+    yield loop
+    loop.stop()
+
+
+@pytest.fixture
+def server_on_demand(request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Start the server only for those tests that talk to it."""
+    return lambda: str(request.getfixturevalue("server"))
+
+
+@pytest.fixture(params=BACKENDS)
+def the_world(
+    request: pytest.FixtureRequest, host_loop: Loop, tmp_path: Path, server_on_demand: Callable[[], str]
+) -> Iterator[World]:
+    """A store on each backend in turn."""
+    with world(host_loop, request.param, tmp_path, server_on_demand) as made:
+        yield made
+
+
+@pytest.fixture(params=REAL)
+def large_world(
+    request: pytest.FixtureRequest, host_loop: Loop, tmp_path: Path, server_on_demand: Callable[[], str]
+) -> Iterator[World]:
+    """A store on each real engine: for amounts that the mock, which scans all it holds for every key, cannot hold."""
+    with world(host_loop, request.param, tmp_path, server_on_demand) as made:
+        yield made
