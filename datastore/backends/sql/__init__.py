@@ -1,0 +1,5 @@
+"""Entries in SQL, through SQLAlchemy Core: an embedded SQLite file, or memory."""
+
+from datastore.backends.sql.backend import SqlBackend
+
+__all__ = ["SqlBackend"]

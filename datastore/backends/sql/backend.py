@@ -1,0 +1,118 @@
+"""The backend itself: each method of the port is one piece of work, run by the runner.
+
+Here stands only what holds them together; statements are in reads, writes and inspection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Self
+
+from datastore.backends.sql import inspection, opening, reads, writes
+from datastore.backends.sql.garbage import Collector
+from datastore.backends.sql.runner import Runner
+from datastore.backends.sql.schema import to_ms
+from datastore.document import Place, Span
+from datastore.entry import Entry
+from datastore.errors import StoreUnavailable
+from datastore.operations import Applied
+from datastore.ports import Access, Actor, Change, Clock, Holder, Holding, Stub
+from datastore.settings import Settings
+
+
+class SqlBackend:
+    """Entries in a SQLite file, or in memory. Implements `datastore.ports.Engine`; open it with `open`."""
+
+    def __init__(self, runner: Runner, collector: Collector) -> None:
+        self._runner = runner
+        self._collector = collector
+
+    @classmethod
+    async def open(cls, url: str, settings: Settings, clock: Clock) -> Self:
+        """Open the file that the URL names, making it and whatever is missing in it.
+
+        Args:
+            url: `sqlite:///relative.db`, `sqlite:////absolute/path.db`, or `sqlite://` for memory.
+            settings: for the timeouts.
+            clock: for garbage collection; every other operation is told the time.
+
+        Raises:
+            ConfigurationError: the URL or the file cannot be used; the message has the remedy.
+            StoreUnavailable: the file stays locked for `settings.connect_timeout_seconds`.
+        """
+        runner = await opening.open_runner(url, settings)
+        collector = Collector(runner, clock)
+        collector.start()
+        return cls(runner, collector)
+
+    async def aclose(self) -> None:
+        """End what is at work and close every connection; idempotent."""
+        self._runner.check_home()
+        await self._collector.stop()
+        await self._runner.aclose()
+
+    async def get(self, place: Place, keys: Sequence[str], now: datetime) -> tuple[list[Entry], list[str]]:
+        """Return entries in the order asked, and the keys not looked at."""
+        return await self._runner.run(lambda job: reads.get(job, place, keys, to_ms(now)), writes=False)
+
+    async def peek(self, place: Place, keys: Sequence[str], now: datetime) -> list[Stub]:
+        """Return what stands at the keys, without reading values."""
+        return await self._runner.run(lambda job: reads.peek(job, place, keys, to_ms(now)), writes=False)
+
+    async def scan(self, place: Place, span: Span, now: datetime) -> tuple[list[Entry], str | None]:
+        """Return a page of entries, and the key after which to go on."""
+        return await self._runner.run(lambda job: reads.scan(job, place, span, to_ms(now)), writes=False)
+
+    async def keys(self, place: Place, span: Span, now: datetime) -> tuple[list[str], str | None]:
+        """Return a page of keys from the index alone, and the key after which to go on."""
+        return await self._runner.run(lambda job: reads.keys(job, place, span, to_ms(now)), writes=False)
+
+    async def namespaces(self, owner: str, prefix: str, now: datetime) -> list[str]:
+        """Return the stored names that hold a live entry, in code point order."""
+        return await self._runner.run(lambda job: reads.namespaces(job, owner, prefix, to_ms(now)), writes=False)
+
+    async def count(self, place: Place, prefix: str, now: datetime) -> int:
+        """Return how many live entries have the prefix."""
+        return await self._runner.run(lambda job: reads.count(job, place, prefix, to_ms(now)), writes=False)
+
+    async def usage(self, owner: str, now: datetime) -> dict[str, Holding]:
+        """Return what each stored namespace of the owner holds."""
+        return await self._runner.run(lambda job: reads.usage(job, owner, to_ms(now)), writes=False)
+
+    async def apply(self, place: Place, changes: Sequence[Change], actor: Actor) -> Applied:
+        """Make the changes in one transaction; a condition that fails aborts nothing else."""
+        return await self._runner.run(lambda job: writes.apply(job, place, changes, actor), writes=True)
+
+    async def clear(self, place: Place, prefix: str, now: datetime) -> int:
+        """Remove the live entries that have the prefix, some at a time; return how many.
+
+        Raises:
+            StoreUnavailable: the deadline came first; the message says how many are gone. Repeating it goes on.
+        """
+        until = self._runner.deadline()
+        total, removed = 0, writes.CLEAR_ROWS
+        while removed == writes.CLEAR_ROWS:
+            try:
+                removed = await self._runner.run(
+                    lambda job: writes.clear(job, place, prefix, to_ms(now)), writes=True, until=until
+                )
+            except StoreUnavailable as error:
+                if total:
+                    raise StoreUnavailable(f"only {total:,} entries were removed so far. Clear again.") from error
+                raise
+            total += removed
+        return total
+
+    async def record(self, accesses: Sequence[Access]) -> None:
+        """Add reads to the entries they were made of; one that is gone or was created anew is left alone."""
+        if accesses:
+            await self._runner.run(lambda job: writes.record(job, accesses), writes=True)
+
+    async def owners(self, after: str | None, limit: int, now: datetime) -> list[Holder]:
+        """Return owners with live entries in code point order."""
+        return await self._runner.run(lambda job: inspection.owners(job, after, limit, to_ms(now)), writes=False)
+
+    async def outline(self, place: Place, span: Span, now: datetime) -> tuple[list[Entry], str | None]:
+        """Return a page of entries with None for their values, and the key after which to go on."""
+        return await self._runner.run(lambda job: inspection.outline(job, place, span, to_ms(now)), writes=False)

@@ -1,0 +1,58 @@
+"""Where a driver's exception becomes `StoreUnavailable`: once, here, without the driver's words.
+
+Only what may pass, or what an operator can mend, is translated: a lock, a full disk, a deadline. A statement that the
+engine does not understand is our own mistake and leaves as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+from sqlalchemy.exc import DatabaseError, DBAPIError, InternalError, OperationalError
+
+from datastore.backends.sql import sqlite
+from datastore.errors import StoreUnavailable
+
+NOTHING_WRITTEN: Final = "Nothing was written; try again."
+MAYBE_WRITTEN: Final = "The write may have happened: read before you repeat it."
+NOTHING_READ: Final = "Try again."
+
+
+class Stopped(Exception):  # noqa: N818 - never leaves this package
+    """The operation was told to stop between two statements."""
+
+
+class Attempt(Protocol):
+    """What an error must know of an operation."""
+
+    @property
+    def fate(self) -> str:
+        """What became of it, and what to do next."""
+
+
+@contextmanager
+def translated(attempt: Attempt) -> Iterator[None]:
+    """Translate what the driver raises.
+
+    Raises:
+        StoreUnavailable: the message says whether the write may have happened.
+    """
+    try:
+        yield
+    except Stopped as error:
+        raise unavailable("the store did not answer in time", attempt) from error
+    except DBAPIError as error:
+        if not _passing(error):
+            raise
+        raise unavailable(sqlite.trouble(error), attempt) from error
+
+
+def unavailable(trouble: str, attempt: Attempt) -> StoreUnavailable:
+    """Return the error that says what happened and what became of the operation."""
+    return StoreUnavailable(f"{trouble}. {attempt.fate}")
+
+
+def _passing(error: DBAPIError) -> bool:
+    return isinstance(error, (OperationalError, InternalError)) or type(error) is DatabaseError

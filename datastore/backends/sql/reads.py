@@ -1,0 +1,197 @@
+"""What agents read: entries by key, pages in key order, keys, counts, namespaces, usage.
+
+Theory of operation:
+
+- A prefix is a range of keys, from itself to `prefix_end`; no pattern ever reaches the engine.
+- A page of values is cut by sizes that were measured when they were written: the first `limit + 1` keys with their
+  sizes, a running sum over them, and only the values under the budget. It is one statement, hence one moment in time.
+- Keys and counts come from the index alone.
+- Namespaces are found by jumping: the least one after the last, again and again, so that a namespace costs the same
+  however much it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Row, Select, exists, func, or_, select
+from sqlalchemy import literal_column as words
+
+from datastore.backends.sql import rows
+from datastore.backends.sql.runner import Job
+from datastore.backends.sql.schema import entries, from_ms
+from datastore.document import Place, Span, prefix_end
+from datastore.entry import Entry
+from datastore.ports import PAGE_BYTES, Holding, Stub
+
+CHUNK: Final = 500
+"""The most keys of one IN: builds of SQLite take as few as 999 variables."""
+
+Condition = ColumnElement[bool]
+
+
+def within(place: Place, prefix: str) -> list[Condition]:
+    """Return the range of the entries of a place that have the prefix."""
+    return [*_inside(place), entries.c.key >= prefix, *_below(entries.c.key, prefix_end(prefix))]
+
+
+def _inside(place: Place) -> list[Condition]:
+    return [entries.c.owner == place.owner, entries.c.namespace == place.namespace]
+
+
+def _below(column: ColumnElement[str], end: str | None) -> list[Condition]:
+    return [] if end is None else [column < end]
+
+
+def _stretch(span: Span) -> list[Condition]:
+    """Return one lower and at most one upper bound.
+
+    Of two lower bounds the engine would seek to one and filter by the other, and it may well choose the prefix: each
+    page would walk over all pages before it.
+    """
+    key, after, end = entries.c.key, span.after, span.end
+    if after is None:
+        return [key >= span.prefix, *_below(key, end)]
+    if span.reverse:
+        return [key >= span.prefix, *_below(key, after if end is None else min(after, end))]
+    return [key > after if after >= span.prefix else key >= span.prefix, *_below(key, end)]
+
+
+def page(columns: Sequence[ColumnElement[Any]], place: Place, span: Span, now: int) -> Select[Any]:
+    """Return the statement for a span in key order and one row more, which says whether there is a next page."""
+    conditions = [*_inside(place), *_stretch(span), entries.c.expires_at > now]
+    order = entries.c.key.desc() if span.reverse else entries.c.key
+    return select(*columns).where(*conditions).order_by(order).limit(span.limit + 1)
+
+
+def values_page(place: Place, span: Span, now: int) -> Select[Any]:
+    """Return the statement for a page with values, cut at `PAGE_BYTES`; `found` is how many rows an uncut one has."""
+    bounds = page((entries.c.id, entries.c.key, entries.c.size_bytes), place, span, now).subquery("bounds")
+    order = bounds.c.key.desc() if span.reverse else bounds.c.key
+    sized = select(
+        bounds.c.id,
+        bounds.c.key,
+        func.row_number().over(order_by=order).label("position"),
+        func.sum(bounds.c.size_bytes).over(order_by=order).label("upto"),
+        func.count().over().label("found"),
+    ).subquery("sized")
+    return (
+        select(*rows.COLUMNS, *rows.LARGE, sized.c.found)
+        .select_from(sized.join(entries, entries.c.id == sized.c.id))
+        .where(
+            sized.c.position <= span.limit,
+            or_(sized.c.position == 1, sized.c.upto <= PAGE_BYTES),
+        )
+        .order_by(sized.c.position)
+    )
+
+
+async def scan(job: Job, place: Place, span: Span, now: int) -> tuple[list[Entry], str | None]:
+    """Return a page of entries; see `Backend.scan`."""
+    found = (await job.execute(values_page(place, span, now))).all()
+    page = [rows.to_entry(place.namespace, row) for row in found]
+    return page, page[-1].key if page and found[0].found > len(page) else None
+
+
+async def keys(job: Job, place: Place, span: Span, now: int) -> tuple[list[str], str | None]:
+    """Return a page of keys; see `Backend.keys`."""
+    found = [row.key for row in await job.execute(page((entries.c.key,), place, span, now))]
+    return found[: span.limit], found[span.limit - 1] if len(found) > span.limit else None
+
+
+def by_keys(columns: Sequence[ColumnElement[Any]], place: Place, keys: Sequence[str], now: int) -> Select[Any]:
+    """Return the statement for what lives at some keys."""
+    ids = [place.id(key) for key in keys]
+    return select(*columns).where(entries.c.id.in_(ids), entries.c.expires_at > now)
+
+
+async def _at(
+    job: Job, columns: Sequence[ColumnElement[Any]], place: Place, keys: Sequence[str], now: int
+) -> dict[str, Row[Any]]:
+    found: dict[str, Row[Any]] = {}
+    for start in range(0, len(keys), CHUNK):
+        statement = by_keys(columns, place, keys[start : start + CHUNK], now)
+        found.update((row.key, row) for row in await job.execute(statement))
+    return found
+
+
+async def get(job: Job, place: Place, keys: Sequence[str], now: int) -> tuple[list[Entry], list[str]]:
+    """Return entries in the order asked, and the keys that were not looked at; see `Backend.get`."""
+    asked = list(dict.fromkeys(keys))
+    if len(asked) == 1:
+        found = await _at(job, (*rows.COLUMNS, *rows.LARGE), place, asked, now)
+        return [rows.to_entry(place.namespace, row) for row in found.values()], []
+    async with job.transaction():
+        sizes = await _at(job, (entries.c.key, entries.c.size_bytes), place, asked, now)
+        cut = _cut(asked, {key: row.size_bytes for key, row in sizes.items()})
+        wanted = [key for key in asked[:cut] if key in sizes]
+        found = await _at(job, (*rows.COLUMNS, *rows.LARGE), place, wanted, now)
+    return [rows.to_entry(place.namespace, found[key]) for key in wanted], asked[cut:]
+
+
+def _cut(asked: Sequence[str], sizes: dict[str, int]) -> int:
+    """Return how many of the keys, in order, have values that fit one page; the first value always does."""
+    total = taken = 0
+    for index, key in enumerate(asked):
+        if key in sizes:
+            total += sizes[key]
+            if taken and total > PAGE_BYTES:
+                return index
+            taken += 1
+    return len(asked)
+
+
+async def peek(job: Job, place: Place, keys: Sequence[str], now: int) -> list[Stub]:
+    """Return what stands at the keys; see `Backend.peek`."""
+    columns = (entries.c.key, entries.c.version, entries.c.expires_at, entries.c.metadata)
+    found = await _at(job, columns, place, list(dict.fromkeys(keys)), now)
+    return [rows.to_stub(found[key]) for key in dict.fromkeys(keys) if key in found]
+
+
+def namespaces_of(owner: str, prefix: str, now: int) -> Select[Any]:
+    """Return the statement that jumps from namespace to namespace."""
+    name = entries.c.namespace
+    theirs = [entries.c.owner == owner, *_below(name, prefix_end(prefix))]
+    first = select(func.min(name).label("name")).where(*theirs, name >= prefix)
+    names = first.cte("names", recursive=True)
+    following = select(func.min(name)).where(*theirs, name > names.c.name)
+    names = names.union_all(select(following.scalar_subquery()).where(names.c.name.is_not(None)))
+    live = exists(words("1")).where(
+        entries.c.owner == owner, entries.c.namespace == names.c.name, entries.c.expires_at > now
+    )
+    return select(names.c.name).where(names.c.name.is_not(None), live).order_by(names.c.name)
+
+
+async def namespaces(job: Job, owner: str, prefix: str, now: int) -> list[str]:
+    """Return the names that hold a live entry; see `Backend.namespaces`."""
+    return [row.name for row in await job.execute(namespaces_of(owner, prefix, now))]
+
+
+def counting(place: Place, prefix: str, now: int) -> Select[Any]:
+    """Return the statement that counts live entries."""
+    return select(func.count()).select_from(entries).where(*within(place, prefix), entries.c.expires_at > now)
+
+
+async def count(job: Job, place: Place, prefix: str, now: int) -> int:
+    """Return how many live entries have the prefix."""
+    return int((await job.execute(counting(place, prefix, now))).scalar_one())
+
+
+HELD: Final = (
+    func.count().label("keys_held"),
+    func.sum(entries.c.size_bytes).label("bytes_held"),
+    func.max(entries.c.updated_at).label("last_write"),
+)
+
+
+def holdings(owner: str, now: int) -> Select[Any]:
+    """Return the statement that sums up an owner's namespaces."""
+    live = (entries.c.owner == owner, entries.c.expires_at > now)
+    return select(entries.c.namespace, *HELD).where(*live).group_by(entries.c.namespace)
+
+
+async def usage(job: Job, owner: str, now: int) -> dict[str, Holding]:
+    """Return what each namespace of the owner holds."""
+    found = await job.execute(holdings(owner, now))
+    return {row.namespace: Holding(row.keys_held, row.bytes_held, from_ms(row.last_write)) for row in found}

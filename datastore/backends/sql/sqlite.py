@@ -1,0 +1,117 @@
+"""What is SQLite's alone: engines and pragmas, how a transaction begins, how a statement is stopped, error codes.
+
+Theory of operation:
+
+- WAL: readers see the last commit while a writer is at work; one writer at a time, over all processes.
+- synchronous=FULL: in WAL, NORMAL syncs only at checkpoints, so a power cut takes back commits that were
+  acknowledged. FULL syncs the log at every commit, and fullfsync makes that sync real on macOS.
+- The driver is left in autocommit and begins nothing by itself. A lone statement is its own transaction; where several
+  belong together the job says BEGIN. A writer says BEGIN IMMEDIATE: a transaction that reads first and asks for the
+  lock later can be refused at once, without waiting.
+- A locked file is waited for in slices of BUSY_SECONDS inside SQLite, which sleeps in the connection's own thread and
+  cannot be interrupted; between slices the runner asks whether the deadline has come.
+- In memory there is one connection for everything, because a second one would be another database.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import URL, Text, event
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import StaticPool
+
+__all__ = ["insert"]
+
+NAME: Final = Text(collation="BINARY")
+"""Text that compares as bytes."""
+
+BEGIN_WRITE: Final = "BEGIN IMMEDIATE"
+BEGIN_READ: Final = "BEGIN"
+
+READERS: Final = 4
+BUSY_SECONDS: Final = 0.1
+_LOG_BYTES: Final = 64 * 1024 * 1024
+
+_BUSY, _LOCKED, _READONLY, _INTERRUPTED, _BROKEN_IO, _CORRUPT, _FULL = 5, 6, 8, 9, 10, 11, 13
+_CANNOT_OPEN, _NOT_A_DATABASE = 14, 26
+
+
+def engines(path: str | None) -> tuple[AsyncEngine, AsyncEngine]:
+    """Return the engine that writes and the one that reads; in memory (None) they are the same."""
+    if path is None:
+        both = _engine(None, {}, poolclass=StaticPool)
+        return both, both
+    writing = {"journal_mode": "WAL", "synchronous": "FULL", "fullfsync": 1, "journal_size_limit": _LOG_BYTES}
+    return _engine(path, writing, pool_size=1), _engine(path, {"query_only": 1}, pool_size=READERS)
+
+
+def _engine(path: str | None, pragmas: dict[str, object], **options: Any) -> AsyncEngine:
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=path or ":memory:"),
+        connect_args={"timeout": BUSY_SECONDS},
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+        pool_reset_on_return=None,
+        **({} if path is None else {"max_overflow": 0}),
+        **options,
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        for name, setting in pragmas.items():
+            cursor.execute(f"PRAGMA {name}={setting}")
+        cursor.close()
+
+    return engine
+
+
+async def interrupt(connection: AsyncConnection) -> None:
+    """Stop the statement that the connection is at, if any; it fails and is undone. Waits for nothing."""
+    raw = await connection.get_raw_connection()
+    driver: Any = raw.driver_connection
+    await driver.interrupt()
+
+
+async def roll_back(connection: AsyncConnection) -> None:
+    """Undo the open transaction, if there still is one: SQLite ends it by itself on some errors."""
+    raw = await connection.get_raw_connection()
+    driver: Any = raw.driver_connection
+    await driver.rollback()
+
+
+def _code(error: DBAPIError) -> int:
+    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+
+
+def is_busy(error: DBAPIError) -> bool:
+    """Say whether another connection held the lock; nothing was written then."""
+    return _code(error) in (_BUSY, _LOCKED)
+
+
+def leaves_doubt(error: DBAPIError) -> bool:
+    """Say whether a write that failed so may come back: a commit can be in the log although its sync failed."""
+    return _code(error) == _BROKEN_IO
+
+
+def trouble(error: DBAPIError) -> str:
+    """Return what happened in words of our own, for whoever uses the store."""
+    return {
+        _BUSY: "the store was busy with other writers all the time",
+        _LOCKED: "the store was busy with other writers all the time",
+        _INTERRUPTED: "the store did not answer in time",
+        _FULL: "the store has no room left",
+    }.get(_code(error), "the store cannot be read or written now")
+
+
+def misconfiguration(error: DBAPIError) -> str | None:
+    """Return what is wrong with the file and the remedy, where waiting would not help; else None."""
+    return {
+        _NOT_A_DATABASE: "it is no SQLite database. Name another file, or move this one away",
+        _CORRUPT: "the database is damaged. Restore it from a backup, or move it away to begin anew",
+        _CANNOT_OPEN: "it cannot be opened. Let this process write to the file and to its folder",
+        _READONLY: "it cannot be written. Let this process write to the file and to its folder",
+    }.get(_code(error))

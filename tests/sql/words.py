@@ -1,0 +1,105 @@
+"""The words of these tests: a clock that stands still, a place, and short ways to say a change."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+
+from datastore.backends.sql import SqlBackend
+from datastore.document import Place
+from datastore.entry import NEVER, Entry
+from datastore.operations import Applied
+from datastore.ports import Actor, Change, Write
+from datastore.settings import Settings
+from datastore.values import size
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
+HERE = Place("alice", "notes")
+
+
+Statement = tuple[str, Sequence[Any]]
+
+
+class Listener:
+    """Notes every statement that a store sends to the engine."""
+
+    def __init__(self, store: SqlBackend) -> None:
+        self.heard: list[Statement] = []
+        for engine in set(store._runner._engines):
+            event.listen(engine.sync_engine, "before_cursor_execute", self._hear)
+
+    def _hear(self, _c: object, _cursor: object, text: str, given: Any, _context: object, many: bool) -> None:  # noqa: FBT001 - SQLAlchemy's
+        self.heard.append((text, given[0] if many else given))
+
+
+class Clock:
+    """A clock that goes only when it is told to."""
+
+    def __init__(self) -> None:
+        self.time = NOW
+
+    def now(self) -> datetime:
+        return self.time
+
+
+def at(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def actor(seconds: float = 0, agent: str = "writer") -> Actor:
+    return Actor(agent, f"run-of-{agent}", at(seconds))
+
+
+def put(key: str, value: Any = None, version: str = "v1", **facts: Any) -> Write:
+    facts = {"size_bytes": size(value), "expires_at": NEVER, **facts}
+    return Write(key=key, value=value, version=version, **facts)
+
+
+async def apply(backend: SqlBackend, *changes: Change, seconds: float = 0, agent: str = "writer") -> Applied:
+    return await backend.apply(HERE, changes, actor(seconds, agent))
+
+
+async def read(backend: SqlBackend, key: str, seconds: float = 0) -> Entry | None:
+    found, _rest = await backend.get(HERE, [key], at(seconds))
+    return found[0] if found else None
+
+
+async def opened(url: str, clock: Clock | None = None, **settings: Any) -> SqlBackend:
+    return await SqlBackend.open(url, Settings(url=url, **settings), clock or Clock())
+
+
+def make(path: Path, content: bytes = b"", mode: int = 0o600) -> None:
+    """Make a file, and the folder it is in."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
+def content(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def rows(path: Path) -> int:
+    """Count what the file holds, expired or not."""
+    connection = sqlite3.connect(path)
+    try:
+        return int(connection.execute("SELECT count(*) FROM entries").fetchone()[0])
+    finally:
+        connection.close()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[sqlite3.Connection]:
+    """Hold the file's write lock, as another process at work would."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+    finally:
+        connection.close()
