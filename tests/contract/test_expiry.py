@@ -52,7 +52,7 @@ def test_writing_over_an_expired_entry_is_a_creation(the_world: World) -> None:
     assert (entry.created_by_agent, entry.created_by_run, entry.access_count) == ("second", "run-2", 0)
     assert entry.created_at == entry.updated_at == the_world.clock.now()
     assert entry.metadata == {}
-    assert entry.last_accessed_at is entry.last_accessed_by_agent is None
+    assert (entry.last_accessed_at, entry.last_accessed_by_agent) == (None, None)
 
 
 def test_metadata_of_an_expired_entry_is_not_merged_into_the_new_one(the_world: World) -> None:

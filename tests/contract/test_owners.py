@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from datastore import Grant
@@ -150,12 +152,13 @@ def test_a_read_only_data_store_refuses_to_write_and_stays_so(the_world: World) 
     for view in (frozen, frozen.use_namespace("default"), frozen.private()):
         with pytest.raises(AccessDenied, match="read_only"):
             view.set("k", 2)
-    for refused in (
+    refusals: list[Callable[[], object]] = [
         frozen.clear,
         lambda: frozen.delete("k"),
         lambda: frozen.copy_to("x"),
         lambda: frozen.touch("k", 1),
-    ):
+    ]
+    for refused in refusals:
         with pytest.raises(AccessDenied):
             refused()
     assert store.get("k") == 1

@@ -1,0 +1,283 @@
+"""Any sequence of verbs, on any backend, does what the same sequence does to a plain dict."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from datastore.errors import Conflict
+from sandbox import ConnectedDataStore
+from tests.world import BACKENDS, Loop, World, world
+
+KEYS = st.sampled_from(
+    ["a", "a-1", "a:2", "A-2", "b", "é", "/", "%", "$x", "a.b", "\ud7ff", "\U0010ffff", "\U0010ffffz"]
+)
+PREFIXES = st.sampled_from(["", "a", "a-", "A", "\ud7ff", "\U0010ffff", "$", "zz"])
+NAMESPACES = st.sampled_from(["default", "n:1", "n/2"])
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+OBJECT_KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(OBJECT_KEYS, inner, max_size=3), max_leaves=5
+) | st.binary(max_size=5)
+METADATA = st.dictionaries(OBJECT_KEYS, SCALARS, max_size=2)
+TTLS = st.none() | st.sampled_from([5.0, 60.0])
+
+
+@dataclass
+class Known:
+    """What the model knows of an entry."""
+
+    value: Any
+    metadata: dict[str, Any]
+    version: str
+    expires: float | None
+    created_by: str
+    reads: int = 0
+
+
+@dataclass
+class Model:
+    """The store as dicts: namespace -> key -> entry."""
+
+    now: float = 0.0
+    held: dict[str, dict[str, Known]] = field(default_factory=dict)
+
+    def live(self, namespace: str, prefix: str = "") -> dict[str, Known]:
+        found = self.held.setdefault(namespace, {})
+        gone = [key for key, each in found.items() if each.expires is not None and each.expires <= self.now]
+        for key in gone:
+            del found[key]
+        return {key: found[key] for key in sorted(found) if key.startswith(prefix)}
+
+    def put(
+        self,
+        namespace: str,
+        key: str,
+        value: Any,
+        metadata: dict[str, Any],
+        ttl: float | None,
+        version: str,
+        agent: str,
+    ) -> None:
+        known = self.live(namespace).get(key)
+        expires = None if ttl is None else self.now + ttl
+        if known is None:
+            self.held[namespace][key] = Known(value, dict(metadata), version, expires, agent)
+            return
+        known.value, known.version, known.expires = value, version, expires
+        known.metadata = {**known.metadata, **metadata}
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Two agents of one user against the model; a second user, who must stay empty."""
+
+    open_world: Callable[[ExitStack], World]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = ExitStack()
+        self.world = self.open_world(self.stack)
+        self.agents = {name: self.world.agent(agent=name) for name in ("x", "y")}
+        self.stranger = self.world.agent(user="stranger")
+        self.model = Model()
+
+    def teardown(self) -> None:
+        try:
+            assert self.stranger.list_namespaces() == []
+            self.world.flush()
+            for namespace in list(self.model.held):
+                self.check_namespace(namespace)
+        finally:
+            self.stack.close()
+
+    def at(self, agent: str, namespace: str) -> ConnectedDataStore:
+        return self.agents[agent].use_namespace(namespace)
+
+    def check_namespace(self, namespace: str) -> None:
+        store, live = self.at("x", namespace), self.model.live(namespace)
+        assert store.list_keys() == list(live)
+        for key, known in live.items():
+            entry = store.get_entry(key)
+            assert entry is not None
+            assert (entry.value, entry.metadata, entry.version) == (known.value, known.metadata, known.version)
+            assert (entry.created_by_agent, entry.access_count) == (known.created_by, known.reads)
+            known.reads += 1
+        self.world.flush()
+
+    @rule(agent=st.sampled_from(["x", "y"]), namespace=NAMESPACES, key=KEYS, value=VALUES, metadata=METADATA, ttl=TTLS)
+    def set(
+        self, agent: str, namespace: str, key: str, value: Any, metadata: dict[str, Any], ttl: float | None
+    ) -> None:
+        version = self.at(agent, namespace).set(key, value, metadata, ttl_seconds=ttl)
+        self.model.put(namespace, key, value, metadata, ttl, version, agent)
+
+    @rule(agent=st.sampled_from(["x", "y"]), namespace=NAMESPACES, key=KEYS, value=VALUES, ttl=TTLS)
+    def add(self, agent: str, namespace: str, key: str, value: Any, ttl: float | None) -> None:
+        store = self.at(agent, namespace)
+        absent = key not in self.model.live(namespace)
+        assert store.add(key, value, ttl_seconds=ttl) is absent
+        if absent:
+            entry = store.get_entry(key)
+            assert entry is not None
+            self.model.put(namespace, key, value, {}, ttl, entry.version, agent)
+            self.model.held[namespace][key].reads += 1
+
+    @rule(namespace=NAMESPACES, key=KEYS, value=VALUES, stale=st.booleans())
+    def set_if_version(self, namespace: str, key: str, value: Any, stale: bool) -> None:  # noqa: FBT001 - a drawn value
+        known = self.model.live(namespace).get(key)
+        version = "stale" if stale or known is None else known.version
+        try:
+            new = self.at("x", namespace).set(key, value, if_version=version)
+        except Conflict as error:
+            assert stale or known is None
+            assert error.version == (known.version if known else None)
+        else:
+            assert known is not None
+            assert known.version == version
+            self.model.put(namespace, key, value, {}, None, new, "x")
+
+    @rule(namespace=NAMESPACES, items=st.dictionaries(KEYS, VALUES, max_size=4), metadata=METADATA, ttl=TTLS)
+    def set_many(self, namespace: str, items: dict[str, Any], metadata: dict[str, Any], ttl: float | None) -> None:
+        store = self.at("y", namespace)
+        assert store.set_many(items, metadata, ttl_seconds=ttl) == len(items)
+        for key, value in items.items():
+            entry = store.get_entry(key)
+            assert entry is not None
+            self.model.put(namespace, key, value, metadata, ttl, entry.version, "y")
+            self.model.held[namespace][key].reads += 1
+
+    @rule(namespace=NAMESPACES, key=KEYS)
+    def get(self, namespace: str, key: str) -> None:
+        known = self.model.live(namespace).get(key)
+        found = self.at("x", namespace).get(key, "absent")
+        assert found == (known.value if known else "absent")
+        if known:
+            assert type(found) is type(known.value)
+            known.reads += 1
+
+    @rule(namespace=NAMESPACES, keys=st.lists(KEYS, max_size=5))
+    def get_many(self, namespace: str, keys: list[str]) -> None:
+        live = self.model.live(namespace)
+        found = self.at("x", namespace).get_many(keys)
+        assert found == {key: live[key].value for key in keys if key in live}
+        for key in found:
+            live[key].reads += 1
+
+    @rule(namespace=NAMESPACES, prefix=PREFIXES)
+    def get_all(self, namespace: str, prefix: str) -> None:
+        live = self.model.live(namespace, prefix)
+        found = self.at("x", namespace).get_all(prefix)
+        assert list(found.items()) == [(key, known.value) for key, known in live.items()]
+        for known in live.values():
+            known.reads += 1
+
+    @rule(
+        namespace=NAMESPACES,
+        prefix=PREFIXES,
+        after=st.none() | KEYS,
+        limit=st.none() | st.integers(1, 4),
+        down=st.booleans(),
+    )
+    def list_keys(self, namespace: str, prefix: str, after: str | None, limit: int | None, down: bool) -> None:  # noqa: FBT001 - as above
+        keys = sorted(self.model.live(namespace, prefix), reverse=down)
+        if after is not None:
+            keys = [key for key in keys if (key < after if down else key > after)]
+        assert self.at("x", namespace).list_keys(prefix, after=after, limit=limit, reverse=down) == keys[:limit]
+
+    @rule(namespace=NAMESPACES, key=KEYS)
+    def delete(self, namespace: str, key: str) -> None:
+        assert self.at("y", namespace).delete(key) is (key in self.model.live(namespace))
+        self.model.held[namespace].pop(key, None)
+
+    @rule(namespace=NAMESPACES, keys=st.lists(KEYS, max_size=4))
+    def delete_many(self, namespace: str, keys: list[str]) -> None:
+        gone = set(keys) & set(self.model.live(namespace))
+        assert self.at("y", namespace).delete_many(keys) == len(gone)
+        for key in gone:
+            del self.model.held[namespace][key]
+
+    @rule(namespace=NAMESPACES, key=KEYS, ttl=TTLS)
+    def touch(self, namespace: str, key: str, ttl: float | None) -> None:
+        known = self.model.live(namespace).get(key)
+        assert self.at("y", namespace).touch(key, ttl) is (known is not None)
+        if known:
+            known.expires = None if ttl is None else self.model.now + ttl
+
+    @rule(namespace=NAMESPACES, prefix=PREFIXES)
+    def clear(self, namespace: str, prefix: str) -> None:
+        live = self.model.live(namespace, prefix)
+        assert self.at("x", namespace).clear(prefix) == len(live)
+        for key in live:
+            del self.model.held[namespace][key]
+
+    @rule(source=NAMESPACES, target=NAMESPACES, prefix=PREFIXES)
+    def copy(self, source: str, target: str, prefix: str) -> None:
+        if source == target:
+            return
+        live = self.model.live(source, prefix)
+        assert self.at("x", source).copy_to(target, prefix) == len(live)
+        for key, known in live.items():
+            entry = self.at("x", target).get_entry(key)
+            assert entry is not None
+            ttl = None if known.expires is None else known.expires - self.model.now
+            self.model.put(target, key, known.value, {}, ttl, entry.version, "x")
+            copied = self.model.held[target][key]
+            copied.metadata, copied.reads = dict(known.metadata), copied.reads + 1
+
+    @precondition(lambda self: self.model.now < 300)  # A real server's clock is not ahead of ours.
+    @rule(seconds=st.sampled_from([1.0, 5.0, 60.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.world.flush()
+        self.world.clock.advance(seconds)
+        self.model.now += seconds
+
+    @rule()
+    def flush(self) -> None:
+        self.world.flush()
+
+    @invariant()
+    def counts_and_names_agree(self) -> None:
+        held = {namespace: self.model.live(namespace) for namespace in list(self.model.held)}
+        store = self.agents["x"]
+        assert store.list_namespaces() == sorted(name for name, live in held.items() if live)
+        assert store.usage()["keys"] == sum(len(live) for live in held.values())
+
+
+@pytest.fixture(params=BACKENDS)
+def machine(
+    request: pytest.FixtureRequest,
+    host_loop: Loop,
+    tmp_path_factory: pytest.TempPathFactory,
+    server_on_demand: Callable[[], str],
+) -> Iterator[type[StoreMachine]]:
+    def open_world(stack: ExitStack) -> World:
+        folder: Path = tmp_path_factory.mktemp("machine")
+        return stack.enter_context(world(host_loop, request.param, folder, server_on_demand))
+
+    yield type("Machine", (StoreMachine,), {"open_world": staticmethod(open_world)})
+
+
+def test_any_sequence_of_verbs_does_what_it_does_to_a_dict(machine: type[StoreMachine]) -> None:
+    examples = int(os.environ.get("DATASTORE_TEST_EXAMPLES", "25"))
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]  # hypothesis does not type it
+        machine,
+        settings=settings(
+            max_examples=examples, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
