@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,15 +142,13 @@ class StoreMachine(RuleBasedStateMachine):
     def set_if_version(self, namespace: str, key: str, value: Any, stale: bool) -> None:  # noqa: FBT001 - a drawn value
         known = self.model.live(namespace).get(key)
         version = "stale" if stale or known is None else known.version
-        try:
-            new = self.at("x", namespace).set(key, value, if_version=version)
-        except Conflict as error:
-            assert stale or known is None
-            assert error.version == (known.version if known else None)
-        else:
-            assert known is not None
-            assert known.version == version
-            self.model.put(namespace, key, value, {}, None, new, "x")
+        store = self.at("x", namespace)
+        if known is not None and known.version == version:
+            self.model.put(namespace, key, value, {}, None, store.set(key, value, if_version=version), "x")
+            return
+        with pytest.raises(Conflict) as caught:
+            store.set(key, value, if_version=version)
+        assert caught.value.version == (known.version if known else None)
 
     @rule(namespace=NAMESPACES, items=st.dictionaries(KEYS, VALUES, max_size=4), metadata=METADATA, ttl=TTLS)
     def set_many(self, namespace: str, items: dict[str, Any], metadata: dict[str, Any], ttl: float | None) -> None:
@@ -226,18 +224,18 @@ class StoreMachine(RuleBasedStateMachine):
         for key in live:
             del self.model.held[namespace][key]
 
-    @rule(source=NAMESPACES, target=NAMESPACES, prefix=PREFIXES)
-    def copy(self, source: str, target: str, prefix: str) -> None:
-        if source == target:
+    @rule(source=NAMESPACES, goal=NAMESPACES, prefix=PREFIXES)
+    def copy(self, source: str, goal: str, prefix: str) -> None:
+        if source == goal:
             return
         live = self.model.live(source, prefix)
-        assert self.at("x", source).copy_to(target, prefix) == len(live)
+        assert self.at("x", source).copy_to(goal, prefix) == len(live)
         for key, known in live.items():
-            entry = self.at("x", target).get_entry(key)
+            entry = self.at("x", goal).get_entry(key)
             assert entry is not None
             ttl = None if known.expires is None else known.expires - self.model.now
-            self.model.put(target, key, known.value, {}, ttl, entry.version, "x")
-            copied = self.model.held[target][key]
+            self.model.put(goal, key, known.value, {}, ttl, entry.version, "x")
+            copied = self.model.held[goal][key]
             copied.metadata, copied.reads = dict(known.metadata), copied.reads + 1
 
     @precondition(lambda self: self.model.now < 300)  # A real server's clock is not ahead of ours.
@@ -265,17 +263,17 @@ def machine(
     host_loop: Loop,
     tmp_path_factory: pytest.TempPathFactory,
     server_on_demand: Callable[[], str],
-) -> Iterator[type[StoreMachine]]:
+) -> type[StoreMachine]:
     def open_world(stack: ExitStack) -> World:
         folder: Path = tmp_path_factory.mktemp("machine")
         return stack.enter_context(world(host_loop, request.param, folder, server_on_demand))
 
-    yield type("Machine", (StoreMachine,), {"open_world": staticmethod(open_world)})
+    return type("Machine", (StoreMachine,), {"open_world": staticmethod(open_world)})
 
 
 def test_any_sequence_of_verbs_does_what_it_does_to_a_dict(machine: type[StoreMachine]) -> None:
     examples = int(os.environ.get("DATASTORE_TEST_EXAMPLES", "25"))
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]  # hypothesis does not type it
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=examples, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
