@@ -175,7 +175,7 @@ class _HostedChannel(Channel):
     def __init__(self, host: _Hosted | _Attached) -> None:
         super().__init__(host.socket)
         self._host = host
-        self._finalizer = weakref.finalize(self, host.stop)
+        weakref.finalize(self, _abandon, host)
 
     def call(self, request: dict[str, Any]) -> Any:
         if asyncio._get_running_loop() is self._host.loop:  # noqa: SLF001 - as get_running_loop, without an exception
@@ -188,6 +188,12 @@ class _HostedChannel(Channel):
     def close(self) -> None:
         super().close()
         self._host.close()
+
+
+def _abandon(host: _Hosted | _Attached) -> None:
+    """Let go of a connection that nobody closed and nobody holds any more."""
+    host.socket.close()
+    host.stop()
 
 
 async def _attach(broker: Broker) -> socket.socket:

@@ -1,0 +1,184 @@
+"""A run is bounded: time, memory, calls, bytes, log; and it dies whole, whoever ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from datastore import Scope, open_store
+from sandbox import RunLimits, Sandbox
+from tests.sandbox.conftest import RUN_AS
+
+ALICE = Scope(user="alice", agent="worker")
+
+
+async def test_a_run_that_takes_too_long_ends_at_its_wall_time(strict: Sandbox) -> None:
+    result = await strict.run(
+        "import time\ndef run():\n    print('begun')\n    time.sleep(60)",
+        scope=ALICE,
+        limits=RunLimits(wall_seconds=0.5),
+    )
+    assert (result.outcome, result.limit, result.log) == ("limit", "wall_seconds", "begun\n")
+    assert 0.5 <= result.stats.run_seconds < 5
+
+
+async def test_a_busy_loop_that_ignores_signals_ends_at_its_processor_time(strict: Sandbox) -> None:
+    code = """
+import signal
+def run():
+    for number in range(1, 65):
+        try:
+            signal.signal(number, signal.SIG_IGN)
+        except (OSError, ValueError):
+            pass
+    while True:
+        pass
+"""
+    result = await strict.run(code, scope=ALICE, limits=RunLimits(wall_seconds=50, cpu_seconds=1))
+    assert (result.outcome, result.limit) == ("limit", "memory_bytes or cpu_seconds")
+
+
+async def test_a_memory_bomb_ends_at_its_limit(strict: Sandbox) -> None:
+    result = await strict.run(
+        "def run():\n    held = []\n    while True: held.append(bytearray(10**7))",
+        scope=ALICE,
+        limits=RunLimits(memory_bytes=256 * 1024 * 1024),
+    )
+    assert (result.outcome, result.limit) == ("limit", "memory_bytes")
+
+
+async def test_more_calls_than_granted_raise_and_end_the_run_as_a_limit(strict: Sandbox) -> None:
+    limits = RunLimits(calls=5)
+    result = await strict.run(
+        "def run():\n    for i in range(10): data_store.set(f'k{i}', i)", scope=ALICE, limits=limits
+    )
+    assert (result.outcome, result.limit) == ("limit", "calls")
+    assert "this run has used up its 5 calls. Use batches" in (result.error or "")
+    caught = await strict.run(
+        "def run():\n    try:\n        for i in range(10): data_store.get('k')\n"
+        "    except data_store.RunLimitExceeded as error:\n        return error.limit",
+        scope=ALICE,
+        limits=limits,
+    )
+    assert (caught.outcome, caught.output) == ("done", "calls")
+
+
+async def test_more_bytes_than_granted_raise(strict: Sandbox) -> None:
+    result = await strict.run(
+        "def run():\n    for i in range(10): data_store.set('k', 'x' * 500_000)",
+        scope=ALICE,
+        limits=RunLimits(bytes=2_000_000),
+    )
+    assert (result.outcome, result.limit) == ("limit", "bytes")
+
+
+async def test_get_all_stops_before_memory_does_and_names_items(strict: Sandbox) -> None:
+    code = """
+def run():
+    data_store.set_many({f"k{i}": "x" * 1_000_000 for i in range(12)})
+    try:
+        data_store.get_all()
+    except data_store.RunLimitExceeded as error:
+        return [str(error), sum(len(value) for _, value in data_store.items())]
+"""
+    result = await strict.run(code, scope=ALICE, limits=RunLimits(memory_bytes=80 * 1024 * 1024))
+    assert result.error is None
+    message, total = result.output
+    assert message == (
+        "get_all would hold more than 10,485,760 bytes at once; "
+        "iterate: for key, value in data_store.items(prefix=...)."
+    )
+    assert total == 12_000_000
+
+
+async def test_twelve_megabytes_in_one_get_many_come_back_whole_in_a_guest(strict: Sandbox) -> None:
+    code = """
+def run():
+    values = {f"k{i}": chr(97 + i) * 1_048_576 for i in range(12)}
+    return [data_store.set_many(values), data_store.get_many(values) == values]
+"""
+    result = await strict.run(code, scope=ALICE)
+    assert (result.output, result.error) == ([12, True], None)
+
+
+async def test_a_flood_of_output_is_cut_and_said_to_be(strict: Sandbox) -> None:
+    result = await strict.run(
+        "def run():\n    for i in range(100_000): print('x' * 100)\n    return 1",
+        scope=ALICE,
+        limits=RunLimits(log_bytes=1000),
+    )
+    assert (result.outcome, result.output, result.log_dropped) == ("done", 1, True)
+    assert result.log.endswith("\n[log cut at 1,000 bytes]\n")
+    assert len(result.log) == 1000 + len("\n[log cut at 1,000 bytes]\n")
+
+
+async def test_a_tools_result_over_the_frame_is_refused(strict: Sandbox) -> None:
+    result = await strict.run("def run(_, tools): tools['big']()", scope=ALICE, tools={"big": lambda: "x" * 6_000_000})
+    assert result.outcome == "raised"
+    assert "the tool's result is" in (result.error or "")
+
+
+async def test_cancelling_a_run_leaves_no_process(strict: Sandbox) -> None:
+    begun = asyncio.Event()
+
+    async def begin() -> None:
+        begun.set()
+
+    before = _children()
+    task = asyncio.create_task(
+        strict.run(
+            "async def run(_, tools):\n    await tools['begin']()\n    while True: pass",
+            scope=ALICE,
+            tools={"begin": begin},
+        )
+    )
+    async with asyncio.timeout(30):
+        await begun.wait()
+    assert len(_children()) > len(before)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert _children() == before
+
+
+async def test_a_run_leaves_no_descriptor_and_no_process_behind(strict: Sandbox) -> None:
+    await strict.run("def run(): pass", scope=ALICE)
+    before = (_children(), _descriptors())
+    for code in ("def run(): data_store.set('k', 1)", "def run(): 1/0", "import os\nos._exit(1)"):
+        await strict.run(code, scope=ALICE)
+    assert (_children(), _descriptors()) == before
+
+
+async def test_a_store_that_goes_away_is_an_outcome_of_its_own(tmp_path: Path) -> None:
+    async with open_store(f"sqlite:///{tmp_path / 'a.db'}") as store, Sandbox(store, run_as=RUN_AS) as sandbox:
+
+        async def close() -> None:
+            await store.engine.aclose()
+
+        result = await sandbox.run(
+            "async def run(_, tools):\n    await tools['close']()\n    data_store.get('k')",
+            scope=ALICE,
+            tools={"close": close},
+        )
+    assert result.outcome == "store_unavailable"
+
+
+def _children() -> list[str]:
+    me = str(os.getpid())
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(") ")[2].split()
+            except OSError:
+                continue
+            if fields[1] == me:
+                found.append(entry.name)
+    return sorted(found)
+
+
+def _descriptors() -> list[str]:
+    return sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names only
