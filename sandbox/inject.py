@@ -95,11 +95,7 @@ async def serve(sock: socket.socket, scope: Scope, *, store: Store, limits: RunL
     broker = Broker(store, scope, limits or RunLimits())
     sock.setblocking(False)
     sock.send(broker.hello())
-    await broker.attach(sock)
-    try:
-        await broker.lost.wait()
-    finally:
-        await broker.close()
+    await _serve(broker, sock, store)
 
 
 def _scope(user: str | None, agent: str | None, scope: Scope | None) -> Scope:
@@ -157,10 +153,10 @@ class _Attached:
         self.loop = store.loop
         if not self.loop.is_running():
             raise NotSupported("the store's event loop is not running. Connect while it runs, or connect(url, ...).")
-        self._broker = Broker(store, scope, _UNBOUNDED)
+        broker = Broker(store, scope, _UNBOUNDED)
         self.socket, theirs = socket.socketpair()
-        theirs.send(self._broker.hello())
-        self._attaching = asyncio.run_coroutine_threadsafe(self._broker.attach(theirs), self.loop)
+        theirs.send(broker.hello())
+        self._serving = asyncio.run_coroutine_threadsafe(_serve(broker, theirs, store), self.loop)
 
     def stop(self) -> None:
         """Nothing to ask: the broker ends when this end of the socket closes."""
@@ -188,6 +184,17 @@ class _HostedChannel(Channel):
     def close(self) -> None:
         super().close()
         self._host.close()
+
+
+async def _serve(broker: Broker, sock: socket.socket, store: Store) -> None:
+    """Serve a greeted peer until it leaves or the store closes."""
+    await broker.attach(sock)
+    store.attach(broker)
+    try:
+        await broker.lost.wait()
+    finally:
+        store.detach(broker)
+        await broker.close()
 
 
 def _abandon(host: _Hosted | _Attached) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
+from typing import Protocol
 
 from datastore.document import moment
 from datastore.errors import NotSupported
@@ -31,6 +32,13 @@ from datastore.service import policy, reads, writes
 from datastore.service.tracking import Tracking
 
 
+class Dependent(Protocol):
+    """What uses a store, and ends before it."""
+
+    async def close(self) -> None:
+        """End; every operation that was begun has ended then."""
+
+
 class Store:
     """Executes operations for scopes on one engine.
 
@@ -49,6 +57,7 @@ class Store:
         self._tracking = Tracking(engine, clock, flush_seconds)
         self._observers: tuple[Observer, ...] = (self._tracking, *observers)
         self._home = (os.getpid(), asyncio.get_running_loop())
+        self._dependents: set[Dependent] = set()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -77,8 +86,18 @@ class Store:
         self._check_home()
         await self._tracking.flush()
 
+    def attach(self, dependent: Dependent) -> None:
+        """Remember something that uses this store and is to be closed before it."""
+        self._dependents.add(dependent)
+
+    def detach(self, dependent: Dependent) -> None:
+        """Forget something that has ended by itself."""
+        self._dependents.discard(dependent)
+
     async def aclose(self) -> None:
-        """Write counted reads and release the engine."""
+        """Close what uses the store, write counted reads, release the engine."""
+        for dependent in list(self._dependents):
+            await dependent.close()
         try:
             await self._tracking.aclose()
         finally:
