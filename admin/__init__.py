@@ -1,0 +1,1 @@
+"""The operators' door: what people who run the store do with it, and the command that they type."""

@@ -1,0 +1,1 @@
+"""The command `datastore`: its words, its tables, its exit codes."""

@@ -1,0 +1,25 @@
+"""The options that several verbs share, each said once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Url = Annotated[
+    str | None,
+    typer.Option("--url", metavar="URL", help="The store.  [default: DATASTORE_URL, then SQLite in the data folder]"),
+]
+User = Annotated[str | None, typer.Option("--user", metavar="USER", help="Whose data: a user's.")]
+Space = Annotated[str | None, typer.Option("--space", metavar="SPACE", help="Whose data: a shared space's.")]
+Namespace = Annotated[str, typer.Option("--namespace", metavar="NAME", help="The namespace; also the host's own.")]
+Prefix = Annotated[str | None, typer.Option("--prefix", metavar="TEXT", help="Only those that begin with TEXT.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: a line per item of a list, else one object.")]
+Key = Annotated[str, typer.Argument(metavar="KEY", help="The entry's key.")]
+
+DEFAULT_NAMESPACE = "default"
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a verb's help."""
+    return "\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in lines)])

@@ -1,0 +1,153 @@
+"""The verb `run`: one agent in a sandbox; its result alone on stdout, its log and what went wrong on stderr."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from admin.cli import sources
+from admin.cli.failures import ExitCode
+from admin.cli.text import as_json, note, say, visible
+from datastore import values
+from datastore.errors import ConfigurationError, InvalidArgument
+from datastore.models import Scope
+from datastore.service.store import Store
+from datastore.settings import Settings
+from sandbox import Event, RunLimits, RunResult, Sandbox
+from sandbox.isolation import LEVELS
+
+UNPRIVILEGED: Final = "nobody"
+"""Who launches sandboxes where the host is root and names nobody else."""
+
+_ENDS: Final = {
+    "done": ExitCode.DONE,
+    "raised": ExitCode.REFUSED,
+    "limit": ExitCode.LIMIT,
+    "store_unavailable": ExitCode.UNAVAILABLE,
+    "no_slot": ExitCode.UNAVAILABLE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be run, for whom, and with what."""
+
+    file: str
+    code: str
+    scope: Scope
+    input: Any
+
+    @classmethod
+    def of(cls, file: str, user: str, agent: str | None, given: str | None, given_file: str | None) -> Self:
+        """Read the agent and its input.
+
+        Raises:
+            InvalidArgument: a file cannot be read, or the input is no JSON.
+            InvalidName: user or agent are unusable.
+        """
+        scope = Scope(
+            user=values.name("user", user),
+            agent=values.name("agent", Path(file).stem if agent is None else agent),
+        )
+        return cls(file, sources.text_of(file), scope, _input(given, given_file))
+
+
+def _input(given: str | None, file: str | None) -> Any:
+    if given is not None and file is not None:
+        raise InvalidArgument("--input and --input-file exclude each other. Keep one.")
+    if file is not None:
+        return sources.json_of(sources.text_of(file), f"--input-file {file!r}")
+    hint = """ Quote it for the shell: --input '{"file": "a.py"}'."""
+    return {} if given is None else sources.json_of(given, "--input", hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Where it runs: what is not given comes from the settings."""
+
+    isolation: str | None
+    accept_no_isolation: bool
+    run_as: str | None
+    wall_seconds: float | None
+
+    def limits(self) -> RunLimits:
+        """Return the limits of the run.
+
+        Raises:
+            InvalidArgument: the duration is unusable.
+        """
+        if self.wall_seconds is None:
+            return RunLimits()
+        return RunLimits(wall_seconds=values.seconds("--wall-seconds", self.wall_seconds))
+
+    def sandbox(self, store: Store, settings: Settings) -> Sandbox:
+        """Return the sandbox, not started yet.
+
+        Raises:
+            ConfigurationError, SandboxUnavailable: there is no such level, or it was asked for only once.
+        """
+        level = self.isolation or settings.isolation
+        if level not in LEVELS:
+            raise ConfigurationError(f"there is no isolation level {level!r}. Levels: {', '.join(LEVELS)}.")
+        run_as = self.run_as or settings.run_as or (UNPRIVILEGED if os.geteuid() == 0 else None)
+        return Sandbox(
+            store,
+            isolation=level,
+            accept_no_isolation=self.accept_no_isolation,
+            run_as=run_as,
+            limits=self.limits(),
+        )
+
+
+async def run(store: Store, settings: Settings, order: Order, cell: Cell) -> ExitCode:
+    """Run the agent, print its result, and say how it ended."""
+    log = _Log()
+    async with cell.sandbox(store, settings) as sandbox:
+        result = await sandbox.run(
+            order.code, order.input, scope=order.scope, file=visible(order.file), on_event=log.hear
+        )
+    log.end(result)
+    if result.outcome == "done":
+        say(as_json(_output(result.output)))
+    else:
+        _explain(result)
+    return _ENDS[result.outcome]
+
+
+class _Log:
+    """The agent's log on stderr, as it comes."""
+
+    def __init__(self) -> None:
+        self._last = "\n"
+
+    def hear(self, event: Event) -> None:
+        if event.log is not None:
+            self._last = event.log[-1:]
+            sys.stderr.write(visible(event.log, keep="\n\t"))
+            sys.stderr.flush()
+
+    def end(self, result: RunResult) -> None:
+        if self._last != "\n":
+            sys.stderr.write("\n")
+        if result.log_dropped:
+            note("the log was longer than a run may keep; the rest was dropped")
+
+
+def _output(output: Any) -> Any:
+    return {"base64": base64.b64encode(output).decode("ascii")} if isinstance(output, bytes) else output
+
+
+def _explain(result: RunResult) -> None:
+    if result.traceback:
+        sys.stderr.write(visible(result.traceback, keep="\n\t"))
+    match result.outcome:
+        case "limit":
+            note(f"the run broke its limit {result.limit}: {result.error}")
+        case "raised":
+            note(f"the agent raised {result.error}")
+        case _:
+            note(str(result.error))

@@ -1,0 +1,77 @@
+"""The backend: a database handle of either driver, with the reading and the writing half over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Self
+
+from pymongo import ReadPreference, WriteConcern
+
+from datastore.backends.mongo import opening
+from datastore.backends.mongo.documents import UNDECODED
+from datastore.backends.mongo.driver import Client, Database, Listener
+from datastore.backends.mongo.inspection import Inspection
+from datastore.backends.mongo.writes import Writer
+from datastore.ports import Clock
+from datastore.settings import Settings
+
+_DURABLE: Final = WriteConcern(w="majority", j=True)
+_COUNTED: Final = WriteConcern(w=1)
+"""For counts of reads: a crash may lose the last of them, never data."""
+
+
+class MongoBackend(Inspection, Writer):
+    """Entries in one MongoDB collection; implements `ports.Engine`.
+
+    Args:
+        database: a handle of Motor or of PyMongo's async client; whoever made it closes it.
+        settings: which collection.
+        collect_garbage: whether `prepare` makes the index by which the server removes what expired.
+    """
+
+    def __init__(self, database: Database, settings: Settings, *, collect_garbage: bool = True) -> None:
+        options: dict[str, Any] = {"codec_options": UNDECODED, "read_preference": ReadPreference.PRIMARY}
+        self._database = database
+        self._entries = database.get_collection(settings.mongo_collection, write_concern=_DURABLE, **options)
+        self._counts = database.get_collection(settings.mongo_collection, write_concern=_COUNTED, **options)
+        self._collect_garbage = collect_garbage
+        self._client: Client | None = None
+
+    @classmethod
+    async def open(
+        cls, url: str, settings: Settings, clock: Clock, *, event_listeners: Sequence[Listener] = ()
+    ) -> Self:
+        """Connect, compare clocks, refuse what would break a promise, make or repair indexes.
+
+        Args:
+            url: where the server is; the database it names, else `datastore`, holds the collection.
+            settings: driver, collection and deadlines.
+            clock: not used: expiry is decided by times that operations carry, and the server's clock is compared
+                with this host's own.
+            event_listeners: told by the driver of every command.
+
+        Raises:
+            ConfigurationError: the URL or the server's set-up cannot be used; the message has the remedy.
+            StoreUnavailable: the server does not answer within `settings.connect_timeout_seconds`.
+        """
+        del clock
+        client, database = opening.connect(url, settings, event_listeners)
+        try:
+            backend = cls(database, settings)
+            await opening.examine(database, backend._entries, url, settings.connect_timeout_seconds)
+            await backend.prepare(opening.hosts(url))
+        except BaseException:
+            await opening.close(client)
+            raise
+        backend._client = client
+        return backend
+
+    async def prepare(self, at: str = "the given handle") -> None:
+        """Make the indexes that are missing; `at` is what messages call the server."""
+        await opening.index(self._entries, at, collect_garbage=self._collect_garbage)
+
+    async def aclose(self) -> None:
+        """Release connections; idempotent. A handle that was given stays open."""
+        client, self._client = self._client, None
+        if client is not None:
+            await opening.close(client)

@@ -1,0 +1,30 @@
+"""The two indexes beside `_id`; creating them is idempotent, and one that is missing is made again.
+
+Garbage collection only frees space: no read depends on it. Its index is partial, so that entries that never expire
+are not in it and no plan of a list can choose it, and it waits a minute past the expiry, so that a host whose clock is
+behind loses nothing that it still sees.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from pymongo import IndexModel
+
+LISTING: Final = IndexModel(
+    [("userId", 1), ("namespace", 1), ("key", 1), ("expiresAt", 1)], name="userId_namespace_key_expiresAt"
+)
+GARBAGE: Final = IndexModel(
+    [("expiresAt", 1)],
+    name="expiresAt_garbage",
+    expireAfterSeconds=60,
+    partialFilterExpression={"expiresAt": {"$lt": datetime(9999, 1, 1, tzinfo=UTC)}},
+)
+
+NAMES: Final = "userId_namespace_key_expiresAt, expiresAt_garbage"
+
+
+def wanted(*, collect_garbage: bool) -> list[IndexModel]:
+    """Return the indexes that the collection must have."""
+    return [LISTING, GARBAGE] if collect_garbage else [LISTING]

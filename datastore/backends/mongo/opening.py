@@ -1,0 +1,150 @@
+"""What happens before the first operation: the URL, the server's clock, the collection's set-up, the indexes.
+
+A start either leaves a collection that keeps every promise or refuses with the remedy. Messages name hosts and ports
+as the URL gives them, and never its credentials: the driver's own texts are not quoted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Final
+
+import pymongo
+from pymongo.errors import ConfigurationError as DriverConfigurationError
+from pymongo.errors import InvalidName, OperationFailure, PyMongoError
+
+from datastore.backends.mongo import indexes
+from datastore.backends.mongo.driver import Client, Collection, Database, Listener, client, maybe_await
+from datastore.errors import ConfigurationError, StoreUnavailable
+from datastore.settings import Settings
+
+DEFAULT_DATABASE: Final = "datastore"
+WARN_SECONDS: Final = 2.0
+REFUSE_SECONDS: Final = 30.0
+INDEXING_SECONDS: Final = 3600.0
+"""How long making a missing index may take on a large collection; a start waits for it."""
+CLOSING_SECONDS: Final = 2.0
+
+_INDEX_CONFLICTS: Final = frozenset({85, 86})  # IndexOptionsConflict, IndexKeySpecsConflict
+_USER_REFUSED: Final = frozenset({13, 18, 8000})  # Unauthorized, AuthenticationFailed, AtlasError
+
+_log = logging.getLogger("datastore.mongo")
+
+
+def connect(url: str, settings: Settings, listeners: Sequence[Listener] = ()) -> tuple[Client, Database]:
+    """Return a client and the database that the URL names; nothing is sent yet.
+
+    Raises:
+        ConfigurationError: the URL cannot be used.
+    """
+    try:
+        made = client(url, settings, listeners)
+        return made, made.get_default_database(DEFAULT_DATABASE)
+    except (DriverConfigurationError, InvalidName, ValueError, TypeError) as error:
+        raise _unusable() from error
+
+
+async def examine(database: Database, entries: Collection, url: str, seconds: float) -> None:
+    """Refuse a server or a collection that would break a promise; give up after so many seconds.
+
+    The time is set here because an operation's deadline replaces the driver's own for finding a server.
+
+    Raises:
+        ConfigurationError: clocks differ, the collection has a collation, or the user is refused.
+        StoreUnavailable: the server does not answer.
+    """
+    at = hosts(url)
+    with answering(at), pymongo.timeout(seconds):
+        before = datetime.now(UTC)
+        hello = await database.command("hello")
+        after = datetime.now(UTC)
+        options = await entries.options()
+    server: datetime = hello["localTime"]
+    check_clock(server.replace(tzinfo=UTC), before, after, at)
+    if options.get("collation"):
+        raise ConfigurationError(
+            "The MongoDB collection has a collation, so it would confuse keys that differ in case or accents. "
+            "Copy its documents to a collection without one, or name another in DATASTORE_MONGO_COLLECTION."
+        )
+
+
+def check_clock(server: datetime, before: datetime, after: datetime, at: str) -> None:
+    """Compare the server's clock with this host's, which was read before and after it.
+
+    Raises:
+        ConfigurationError: they differ by more than `REFUSE_SECONDS`: entries would expire at the wrong time.
+    """
+    apart = max((before - server).total_seconds(), (server - after).total_seconds())
+    if apart > REFUSE_SECONDS:
+        raise ConfigurationError(
+            f"The clocks of this host and of MongoDB at {at} differ by {apart:.0f} seconds; "
+            f"{REFUSE_SECONDS:.0f} is the most. Synchronise both, for example with NTP."
+        )
+    if apart > WARN_SECONDS:
+        _log.warning("the clocks of this host and of MongoDB at %s differ by %.1f seconds", at, apart)
+
+
+async def index(entries: Collection, at: str, *, collect_garbage: bool = True) -> None:
+    """Make the indexes that are missing.
+
+    Raises:
+        ConfigurationError: another index stands in the way.
+        StoreUnavailable: the server does not answer.
+    """
+    with answering(at), pymongo.timeout(INDEXING_SECONDS):
+        await entries.create_indexes(indexes.wanted(collect_garbage=collect_garbage))
+
+
+async def close(made: Client) -> None:
+    """Release the client's connections; idempotent.
+
+    Motor closes in the caller's thread and may wait for the server meanwhile, so that is not the loop's thread.
+    """
+    with pymongo.timeout(CLOSING_SECONDS):
+        await maybe_await(await asyncio.to_thread(made.close))
+
+
+@contextmanager
+def answering(at: str) -> Iterator[None]:
+    """Translate what the driver raises while a start talks to the server."""
+    try:
+        yield
+    except DriverConfigurationError as error:
+        raise _unusable() from error
+    except PyMongoError as error:
+        if not isinstance(error, OperationFailure) or error.timeout:
+            raise StoreUnavailable(
+                f"MongoDB at {at} does not answer. Start it, or correct the URL's host and port; nothing was changed."
+            ) from error
+        raise _refusal(error, at) from error
+
+
+def _refusal(error: OperationFailure, at: str) -> Exception:
+    if error.code in _USER_REFUSED:
+        return ConfigurationError(
+            f"MongoDB at {at} refuses the URL's user. Correct user, password or authSource, or grant it readWrite."
+        )
+    if error.code in _INDEX_CONFLICTS:
+        return ConfigurationError(
+            f"The MongoDB collection at {at} has an index like one of {indexes.NAMES} with other options. "
+            "Drop it; the next start makes it again."
+        )
+    return StoreUnavailable(f"MongoDB at {at} failed with code {error.code}; its own log says why.")
+
+
+def _unusable() -> ConfigurationError:
+    return ConfigurationError(
+        "The MongoDB URL cannot be used. Write mongodb://USER:PASSWORD@HOST:PORT/DATABASE, "
+        "with special characters of user and password percent-encoded."
+    )
+
+
+def hosts(url: str) -> str:
+    """Return the hosts and ports of a URL that the driver has accepted, without its credentials."""
+    authority = re.split("[/?]", url.partition("://")[2], maxsplit=1)[0]
+    return authority.rpartition("@")[2]

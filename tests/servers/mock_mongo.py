@@ -1,0 +1,123 @@
+"""The backend over mongomock-motor: the fast tier, without a server. Adapted here and nowhere else.
+
+What it cannot show, and why; a real server must:
+
+- **Amounts.** It scans all that it holds for every key, so thousands of entries take minutes; real engines show those.
+- **Races.** Statements run one after another in this process; nothing is ever between two of them.
+- **Bulks.** Its `bulk_write` fails with this driver (`sort`), so the adapter runs requests one by one and gathers what
+  failed. Round trips, retries and what a broken connection leaves behind therefore do not exist.
+- **Plans and indexes.** Hints are ignored, there is no explain, and no index is ever needed.
+- **Garbage collection.** With its index mongomock removes expired documents when they are read, by the real clock and
+  not by the operation's time, so that index is not made.
+- **Encoding.** Documents stay Python objects: nothing is encoded, so `DBRef`, `Int64`, the depth and the 16 MiB of a
+  document, and an empty or dotted field name, are accepted and come back whatever the codec would do. Codec options
+  are left out because it refuses all but the usual ones.
+- **Numbers.** `$inc` on True gives 2, a sum beyond 64 bits is stored, `$inc` with `$setOnInsert` on one path passes.
+- **Expressions.** Pipeline updates are applied wrongly in silence, and `$max` over null fails; neither is used.
+- **Transactions, sessions, change streams, concerns, deadlines, collations.** It has none, or ignores them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from mongomock_motor import AsyncMongoMockClient
+from pymongo import DeleteOne, IndexModel, ReplaceOne, UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.results import BulkWriteResult
+
+from datastore.backends.mongo import MongoBackend
+from datastore.backends.mongo.driver import Cursor, Document, Request
+from datastore.settings import Settings
+
+E11000 = 11000
+
+
+async def mock_backend(settings: Settings | None = None) -> MongoBackend:
+    """Return a backend over an empty mock, with its indexes made."""
+    backend = MongoBackend(MockDatabase(), settings or Settings(), collect_garbage=False)
+    await backend.prepare()
+    return backend
+
+
+class MockDatabase:
+    """A database handle of the narrow shape that the backend drives."""
+
+    def __init__(self) -> None:
+        self._database: Any = AsyncMongoMockClient()["datastore"]
+
+    def get_collection(self, name: str, **options: Any) -> MockCollection:
+        """Return a collection; of the options only aware times are kept."""
+        del options
+        return MockCollection(self._database.get_collection(name, codec_options=CodecOptions(tz_aware=True)))
+
+    async def command(self, command: str) -> Mapping[str, Any]:
+        """Refuse: a mock has no server to ask."""
+        raise NotImplementedError(command)
+
+
+class MockCollection:
+    """A collection of the narrow shape, over mongomock's."""
+
+    def __init__(self, collection: Any) -> None:
+        self._collection = collection
+
+    def find(self, query: Document, projection: Document | None = None, **options: Any) -> Cursor:
+        """Look for documents; the mock knows no hint."""
+        options.pop("hint", None)
+        cursor: Cursor = self._collection.find(query, projection, **options)
+        return cursor
+
+    def aggregate(self, pipeline: Sequence[Document]) -> Any:
+        """Run a pipeline."""
+        return self._collection.aggregate(pipeline)
+
+    async def delete_many(self, query: Document) -> Any:
+        """Remove every match."""
+        return await self._collection.delete_many(query)
+
+    async def options(self) -> Mapping[str, Any]:
+        """Return nothing: a mock is created with nothing."""
+        return {}
+
+    async def create_indexes(self, indexes: Sequence[IndexModel]) -> Any:
+        """Create indexes, which change nothing here."""
+        return await self._collection.create_indexes(list(indexes))
+
+    async def bulk_write(self, requests: Sequence[Request], *, ordered: bool = True) -> BulkWriteResult:
+        """Run requests one by one; count and report as the driver's bulk does."""
+        done: dict[str, Any] = {
+            "writeErrors": [],
+            "writeConcernErrors": [],
+            "nInserted": 0,
+            "nUpserted": 0,
+            "nMatched": 0,
+            "nModified": 0,
+            "nRemoved": 0,
+            "upserted": [],
+        }
+        for index, request in enumerate(requests):
+            try:
+                await self._run(request, done)
+            except DuplicateKeyError as error:
+                done["writeErrors"].append({"index": index, "code": E11000, "errmsg": str(error)})
+                if ordered:
+                    break
+        if done["writeErrors"]:
+            raise BulkWriteError(done)
+        return BulkWriteResult(done, acknowledged=True)
+
+    async def _run(self, request: Request, done: dict[str, Any]) -> None:
+        match request:
+            case DeleteOne():
+                done["nRemoved"] += (await self._collection.delete_one(request._filter)).deleted_count
+                return
+            case ReplaceOne():
+                write = self._collection.replace_one
+            case UpdateOne():
+                write = self._collection.update_one
+        result = await write(request._filter, request._doc, upsert=bool(request._upsert))
+        inserted = result.upserted_id is not None
+        done["nUpserted" if inserted else "nMatched"] += 1 if inserted else result.matched_count
