@@ -25,7 +25,8 @@ NAME_BYTES: Final = {"key": 1024, "prefix": 1024}
 DEFAULT_NAME_BYTES: Final = 256
 RESERVED: Final = "@"
 
-_INT64: Final = range(-(2**63), 2**63)
+_LEAST_INT: Final = -(2**63)
+_MOST_INT: Final = 2**63 - 1
 _MENDS: Final = {
     "datetime": "store .isoformat()",
     "date": "store .isoformat()",
@@ -110,15 +111,17 @@ def _text(value: str) -> str:
 
 
 def _integer(value: int) -> int:
-    if value not in _INT64:
-        raise _Culprit(f"an integer of {value.bit_length()} bits; 64 is the most, so store str(...)")
-    return int(value)
+    number = int.__int__(value)
+    if not _LEAST_INT <= number <= _MOST_INT:
+        raise _Culprit(f"an integer of {number.bit_length()} bits; 64 with the sign is the most, so store str(...)")
+    return number
 
 
 def _float(value: float) -> float:
-    if not math.isfinite(value):
-        raise _Culprit(f"{float(value)!r} is not JSON; store None or a string")
-    return float(value)
+    number = float.__float__(value)
+    if not math.isfinite(number):
+        raise _Culprit(f"{number!r} is not JSON; store None or a string")
+    return number
 
 
 def _array(value: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
@@ -202,14 +205,14 @@ def metadata(value: object, limit: int = METADATA_BYTES) -> dict[str, Any]:
     """Return metadata as a plain dict; None is empty.
 
     Raises:
-        ValueNotStorable: it is no dict, or holds what JSON cannot say.
+        ValueNotStorable: it is no mapping, or holds what JSON cannot say.
         ValueTooLarge: it is over `limit` bytes of compact JSON.
     """
     if value is None:
         return {}
-    if not isinstance(value, dict):
+    if not isinstance(value, Mapping):
         raise ValueNotStorable(f"metadata must be a dict, got {type(value).__name__}. Write metadata={{'note': ...}}.")
-    copy: dict[str, Any] = plain(value, "metadata")
+    copy: dict[str, Any] = plain(dict(value), "metadata")
     check_size(size(copy), limit, "metadata")
     return copy
 

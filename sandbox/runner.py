@@ -18,10 +18,10 @@ from datastore.entry import pack_value, unpack_value
 from datastore.errors import DataStoreError, InvalidArgument, SandboxUnavailable, StoreUnavailable
 from datastore.models import Scope
 from datastore.service.store import Store
-from sandbox import isolation
 from sandbox.broker import Broker
 from sandbox.bundle import bootstrap
 from sandbox.guest.wire import ProtocolError
+from sandbox.isolation import Guest, Level, choose
 from sandbox.limits import RunLimits
 from sandbox.record import Record
 from sandbox.result import Event, RunResult, Stats
@@ -64,7 +64,7 @@ class Sandbox:
     ) -> None:
         self._store = store
         self._limits = limits or RunLimits()
-        self._level = _choose(isolation, accept_no_isolation=accept_no_isolation, run_as=run_as, python=python)
+        self._level = choose(isolation, accept_no_isolation=accept_no_isolation, run_as=run_as, python=python)
         self._runs: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
@@ -95,13 +95,13 @@ class Sandbox:
 
         Args:
             code: the module's source, with `run(input_dict, tools)`, async or not.
-            input: JSON, or bytes, given to `run`.
+            input: JSON, or bytes, given to `run`; None gives an empty dict.
             scope: who acts; a run id is minted where it has none.
             file: the name in tracebacks; default: the agent's name.
             tools: host callables, as `tools["name"]`.
             names: host callables bound as globals, dotted if need be.
             modules: host callables as importable modules.
-            environment: fills the agent's `os.environ`, which is empty otherwise.
+            environment: added to the agent's `os.environ`, which holds nothing of the host.
             on_event: told of log and operations while the run goes on.
             limits: of this run.
 
@@ -130,14 +130,10 @@ class Sandbox:
             raise
 
 
-def _choose(name: str, **given: Any) -> isolation.Level:
-    return isolation.choose(name, **given)
-
-
 def _start(code: str, given: Any, file: str, environment: Mapping[str, str] | None) -> Message:
     if not isinstance(code, str):
         raise InvalidArgument(f"code must be the agent's source text, got {type(code).__name__}.")
-    content = values.plain(given, "input")
+    content = values.plain({} if given is None else given, "input")
     values.check_size(values.size(content), values.VALUE_BYTES, "input")
     filled = dict(environment or {})
     if not all(isinstance(part, str) for pair in filled.items() for part in pair):
@@ -179,7 +175,7 @@ class _Run:
         self._verdict: asyncio.Future[RunResult] = loop.create_future()
         self._stats = Stats()
 
-    async def go(self, level: isolation.Level) -> RunResult:
+    async def go(self, level: Level) -> RunResult:
         began = time.perf_counter()
         async with AsyncExitStack() as stack:
             guest = await self._spawn(level, stack)
@@ -209,7 +205,7 @@ class _Run:
             stats=stats,
         )
 
-    async def _spawn(self, level: isolation.Level, stack: AsyncExitStack) -> isolation.Guest:
+    async def _spawn(self, level: Level, stack: AsyncExitStack) -> Guest:
         ours, theirs = socket.socketpair()
         with theirs:
             ours.setblocking(False)
@@ -238,7 +234,7 @@ class _Run:
         else:
             raise ProtocolError("a message out of turn")
 
-    async def _judge(self, guest: isolation.Guest, *, timely: bool) -> RunResult:
+    async def _judge(self, guest: Guest, *, timely: bool) -> RunResult:
         if self._broker.violation is not None:
             return RunResult("limit", limit="protocol", error=f"the agent broke the protocol: {self._broker.violation}")
         if self._verdict.done():
@@ -259,18 +255,18 @@ class _Run:
             return
 
 
-async def _leave(guest: isolation.Guest) -> None:
+async def _leave(guest: Guest) -> None:
     """Let a guest that has closed its socket end by itself, so that its exit status says why."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(guest.wait(), _LEAVE_SECONDS)
 
 
-async def _end(guest: isolation.Guest) -> None:
+async def _end(guest: Guest) -> None:
     guest.kill()
     await guest.wait()
 
 
-async def _no_start(guest: isolation.Guest) -> SandboxUnavailable:
+async def _no_start(guest: Guest) -> SandboxUnavailable:
     said = (await guest.stderr()).strip().splitlines()
     reason = f"the guest did not start: {said[-1]}" if said else "the guest did not start in time"
     return SandboxUnavailable(

@@ -1,0 +1,1 @@
+"""The engines: packages that implement `ports.Engine` and never import each other."""

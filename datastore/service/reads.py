@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from datastore import values
 from datastore.document import Place, Span
 from datastore.entry import NEVER, Entry
 from datastore.models import Scope, Usage
 from datastore.operations import Found, Get, Names, Namespaces, Page, Scan, Status
-from datastore.ports import Backend, Stub
+from datastore.ports import PAGE_BYTES, Backend, Stub
 from datastore.service import policy
 
 
@@ -20,7 +21,9 @@ async def get(backend: Backend, scope: Scope, operation: Get, now: datetime) -> 
         stubs = await backend.peek(place, operation.keys, now)
         return Found(tuple(_status(each, now) for each in stubs))
     entries, rest = await backend.get(place, operation.keys, now)
-    return Found(_named(entries, place, operation.namespace), tuple(rest))
+    fitting = _fitting(entries, operation)
+    left = [entry.key for entry in entries[len(fitting) :]]
+    return Found(_named(fitting, place, operation.namespace), (*left, *rest))
 
 
 async def scan(backend: Backend, scope: Scope, operation: Scan, now: datetime) -> Page:
@@ -31,7 +34,10 @@ async def scan(backend: Backend, scope: Scope, operation: Scan, now: datetime) -
         keys, after = await backend.keys(place, span, now)
         return Page(tuple(keys), after)
     entries, after = await backend.scan(place, span, now)
-    return Page(_named(entries, place, operation.namespace), after)
+    fitting = _fitting(entries, operation)
+    if len(fitting) < len(entries):
+        after = fitting[-1].key
+    return Page(_named(fitting, place, operation.namespace), after)
 
 
 async def namespaces(backend: Backend, scope: Scope, operation: Namespaces, now: datetime) -> Names:
@@ -51,6 +57,18 @@ async def usage(backend: Backend, scope: Scope, now: datetime) -> Usage:
     return Usage(
         keys=sum(each.keys for each in readable), bytes=sum(each.bytes for each in readable), limits=scope.limits
     )
+
+
+def _fitting(entries: list[Entry], operation: Get | Scan) -> list[Entry]:
+    """Return the entries of one answer; the engine bounds their values, but entries also carry metadata."""
+    if operation.detail != "entry":
+        return entries
+    left = PAGE_BYTES
+    for index, entry in enumerate(entries):
+        left -= entry.size_bytes + values.size(entry.metadata)
+        if left < 0:
+            return entries[: max(index, 1)]
+    return entries
 
 
 def _status(stub: Stub, now: datetime) -> Status:

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
-from datastore.errors import DataStoreError, NotSupported, StoreUnavailable, from_dict
+from datastore.errors import DataStoreError, NotSupported, StoreUnavailable, ValueTooLarge, from_dict
 from sandbox.guest import wire
 
 _CHUNK: Final = 256 * 1024
@@ -72,8 +72,12 @@ class Channel:
         return self._inbox.pop(0) if self._inbox else None
 
     def post(self, message: Message) -> None:
-        """Send a message that has no reply."""
-        self._send(wire.pack(message))
+        """Send a message that has no reply.
+
+        Raises:
+            ValueTooLarge: it does not fit into a frame; nothing was sent.
+        """
+        self._send(self._pack(message))
 
     def call(self, request: Message) -> Any:
         """Send a request and wait for its reply, from any thread.
@@ -117,7 +121,7 @@ class Channel:
         if os.getpid() != self._pid:
             raise NotSupported("this data_store was made before a fork. Connect again in the child.")
         number = next(self._numbers)
-        frame = wire.pack({"id": number, **request})
+        frame = self._pack({"id": number, **request})
         self._pending[number] = waiter
         try:
             self._send(frame)
@@ -129,6 +133,24 @@ class Channel:
         if self._ended is not None and waiter.reply is None:
             waiter.reply = _gone(self._ended)
         return number, waiter
+
+    def _pack(self, message: Message) -> bytes:
+        """Return a frame that the host will take: what it would end the run for is refused here."""
+        frame = wire.pack(message)
+        limit = self.limits["frame_bytes"]
+        if len(frame) > limit:
+            raise ValueTooLarge(
+                f"one call would send {len(frame):,} bytes; the limit is {limit:,}. Send less at once.",
+                bytes=len(frame),
+                limit_bytes=limit,
+            )
+        if wire.nodes(frame) > wire.MOST_NODES:
+            raise ValueTooLarge(
+                f"one call would send more than {wire.MOST_NODES:,} values (numbers, strings, lists, objects). "
+                "Split the value over several keys, or store it as text: json.dumps(value).",
+                limit=wire.MOST_NODES,
+            )
+        return frame
 
     def _send(self, frame: bytes) -> None:
         """Send all of a frame; while the host does not read, read what it says, so that neither waits for the other."""

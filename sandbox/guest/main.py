@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from datastore import values
 from datastore.entry import pack_value, unpack_value
-from datastore.errors import CODES, DataStoreError, InvalidArgument
+from datastore.errors import CODES, DataStoreError, InvalidArgument, ValueTooLarge
 from sandbox.guest import GUEST, hints
 from sandbox.guest.binding import Tools, bind, named_error
 from sandbox.guest.channel import Channel
@@ -62,7 +62,10 @@ def main(descriptor: int) -> None:
     answer = _outcome(channel, start)
     sys.stdout.flush()
     sys.stderr.flush()
-    channel.post(answer)
+    try:
+        channel.post(answer)
+    except ValueTooLarge as error:
+        channel.post({"raised": _described(error, start)})
     os._exit(0)  # Threads of the agent end with it.
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar
 
 from datastore import errors, values
 from datastore.entry import Entry, pack_value, unpack_value
-from sandbox.guest import hints
+from sandbox.guest import hints, wire
 from sandbox.guest.channel import Channel
 from sandbox.guest.faces import AsyncFace, Request, SyncFace, drive, verb, writing
 from sandbox.guest.views import AsyncView, Span, View
@@ -50,6 +50,7 @@ class Verbs:
     ValueNotStorable: ClassVar = errors.ValueNotStorable
     InvalidName: ClassVar = errors.InvalidName
     InvalidArgument: ClassVar = errors.InvalidArgument
+    UnknownVerb: ClassVar = errors.UnknownVerb
     ValueTooLarge: ClassVar = errors.ValueTooLarge
     NotANumber: ClassVar = errors.NotANumber
     Conflict: ClassVar = errors.Conflict
@@ -500,14 +501,15 @@ def _version(key: str, outcome: Request) -> str:
 def _batches(changes: list[Request], frame_bytes: int) -> Iterator[list[Request]]:
     """Split changes so that each batch fits into one operation and one frame."""
     batch: list[Request] = []
-    used = _BATCH_SLACK
+    used, nodes = _BATCH_SLACK, 0
     for change in changes:
-        size = len(values.compact(change).encode()) + 1
-        if batch and (len(batch) == PAGE or used + size > frame_bytes):
+        text = values.compact(change).encode()
+        size, count = len(text) + 1, wire.nodes(text) + 1
+        if batch and (len(batch) == PAGE or used + size > frame_bytes or nodes + count > wire.MOST_NODES - PAGE):
             yield batch
-            batch, used = [], _BATCH_SLACK
+            batch, used, nodes = [], _BATCH_SLACK, 0
         batch.append(change)
-        used += size
+        used, nodes = used + size, nodes + count
     if batch:
         yield batch
 

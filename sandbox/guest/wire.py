@@ -79,7 +79,7 @@ def unpack(payload: bytes, most_nodes: int = MOST_NODES) -> dict[str, Any]:
     Raises:
         ProtocolError: it is not one JSON object, or it has more containers and commas than `most_nodes`.
     """
-    if _nodes(payload) > most_nodes and _nodes(_STRINGS.sub(b"", payload)) > most_nodes:
+    if nodes(payload, most_nodes) > most_nodes:
         raise ProtocolError(f"a frame holds more than {most_nodes:,} values")
     try:
         message = json.loads(payload, parse_constant=_refuse_constant)
@@ -90,7 +90,13 @@ def unpack(payload: bytes, most_nodes: int = MOST_NODES) -> dict[str, Any]:
     return message
 
 
-def _nodes(payload: bytes) -> int:
+def nodes(payload: bytes, enough: int = MOST_NODES) -> int:
+    """Return the containers and commas of a payload; those in strings count too while all are no more than `enough`."""
+    counted = _count(payload)
+    return counted if counted <= enough else _count(_STRINGS.sub(b"", payload))
+
+
+def _count(payload: bytes) -> int:
     return payload.count(b",") + payload.count(b"[") + payload.count(b"{")
 
 

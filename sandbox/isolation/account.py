@@ -13,9 +13,7 @@ from dataclasses import dataclass
 
 from datastore.errors import SandboxUnavailable
 
-_NAME_AN_ACCOUNT = (
-    "Name an unprivileged account with run_as=, --run-as or DATASTORE_SANDBOX_RUN_AS, for example nobody."
-)
+_NAME_AN_ACCOUNT = "Name an unprivileged account with run_as=, --run-as or DATASTORE_RUN_AS, for example nobody."
 
 
 @dataclass(frozen=True, slots=True)

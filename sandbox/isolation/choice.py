@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from datastore.errors import SandboxUnavailable
+from datastore.errors import ConfigurationError, SandboxUnavailable
 from sandbox.isolation.strict import Strict
 from sandbox.isolation.unsafe import UnsafeProcess
 
@@ -20,7 +20,6 @@ def choose(
     accept_no_isolation: bool = False,
     run_as: str | int | None = None,
     python: str | None = None,
-    site_packages: None = None,  # noqa: ARG001 - its place in the signature is kept for package folders.
 ) -> Level:
     """Return the isolation level of that name; nothing is started or checked before its `prepare`.
 
@@ -29,14 +28,13 @@ def choose(
         accept_no_isolation: Must be True for `unsafe_process`.
         run_as: The account that launches guests, as a uid or a name; required when the host is root.
         python: A base interpreter for the guests, instead of the host's own or the system's.
-        site_packages: Not supported yet.
 
     Raises:
-        ValueError: There is no such level.
+        ConfigurationError: There is no such level.
         SandboxUnavailable: `unsafe_process` was asked for only once.
     """
     if name not in LEVELS:
-        raise ValueError(f"Unknown isolation level {name!r}. The levels are: {', '.join(LEVELS)}.")
+        raise ConfigurationError(f"Unknown isolation level {name!r}. The levels are: {', '.join(LEVELS)}.")
     if name == "strict":
         return Strict(run_as=run_as, python=python)
     if not accept_no_isolation:

@@ -1,7 +1,7 @@
 """The level `strict`: every guest in new namespaces of its own, built by bubblewrap, behind a seccomp filter.
 
 A guest has no network, no /proc, nothing writable, no capability, no other process, and of the host's files only
-what its Python needs. docs/security.md says which attacks were tried.
+what its Python needs. The tests of this package say which attacks were tried.
 """
 
 from __future__ import annotations

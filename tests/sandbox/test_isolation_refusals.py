@@ -94,7 +94,7 @@ async def test_unsafe_process_warns_at_every_start(caplog: pytest.LogCaptureFixt
 async def test_root_without_run_as_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     words = await refusal(run_as=None)
-    assert all(name in words for name in ("run_as=", "--run-as", "DATASTORE_SANDBOX_RUN_AS"))
+    assert all(name in words for name in ("run_as=", "--run-as", "DATASTORE_RUN_AS"))
 
 
 @pytest.mark.parametrize("root", [0, "0", "root"])

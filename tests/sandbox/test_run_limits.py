@@ -104,6 +104,34 @@ def run():
     assert (result.output, result.error) == ([12, True], None)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "data_store.set('k', [0] * 250_000)",
+        "tools['take']([0] * 250_000)",
+        "[0] * 250_000",
+        "data_store.set_many({'a': 1, 'k': [0] * 250_000})",
+    ],
+)
+async def test_what_would_break_the_protocol_is_refused_in_the_guest_and_does_not_end_the_run(
+    strict: Sandbox, call: str
+) -> None:
+    code = f"def run(_, tools):\n    return {call}"
+    result = await strict.run(code, scope=ALICE, tools={"take": len})
+    assert result.outcome == "raised"
+    assert "ValueTooLarge: one call would send more than 200,000 values" in (result.error or "")
+
+
+async def test_a_batch_of_many_small_values_is_split_to_what_the_host_takes(strict: Sandbox) -> None:
+    code = """
+def run():
+    tables = {f"k{i:02}": [0] * 30_000 for i in range(20)}
+    return [data_store.set_many(tables), data_store.get_all() == tables]
+"""
+    result = await strict.run(code, scope=ALICE)
+    assert (result.output, result.error) == ([20, True], None)
+
+
 async def test_a_flood_of_output_is_cut_and_said_to_be(strict: Sandbox) -> None:
     result = await strict.run(
         "def run():\n    for i in range(100_000): print('x' * 100)\n    return 1",

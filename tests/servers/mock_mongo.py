@@ -6,6 +6,7 @@ What it cannot show, and why; a real server must:
 - **Races.** Statements run one after another in this process; nothing is ever between two of them.
 - **Bulks.** Its `bulk_write` fails with this driver (`sort`), so the adapter runs requests one by one and gathers what
   failed. Round trips, retries and what a broken connection leaves behind therefore do not exist.
+- **Refused insertions.** An upsert that would change its own `_id` inserts another document instead of failing.
 - **Plans and indexes.** Hints are ignored, there is no explain, and no index is ever needed.
 - **Garbage collection.** With its index mongomock removes expired documents when they are read, by the real clock and
   not by the operation's time, so that index is not made.
@@ -25,7 +26,7 @@ from typing import Any
 from bson.codec_options import CodecOptions
 from mongomock_motor import AsyncMongoMockClient
 from pymongo import DeleteOne, IndexModel, ReplaceOne, UpdateOne
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteError
 from pymongo.results import BulkWriteResult
 
 from datastore.backends.mongo import MongoBackend
@@ -33,6 +34,7 @@ from datastore.backends.mongo.driver import Cursor, Document, Request
 from datastore.settings import Settings
 
 E11000 = 11000
+IMMUTABLE_FIELD = 66
 
 
 async def mock_backend(settings: Settings | None = None) -> MongoBackend:
@@ -101,8 +103,8 @@ class MockCollection:
         for index, request in enumerate(requests):
             try:
                 await self._run(request, done)
-            except DuplicateKeyError as error:
-                done["writeErrors"].append({"index": index, "code": E11000, "errmsg": str(error)})
+            except WriteError as error:
+                done["writeErrors"].append({"index": index, "code": error.code, "errmsg": str(error)})
                 if ordered:
                     break
         if done["writeErrors"]:
@@ -118,6 +120,12 @@ class MockCollection:
                 write = self._collection.replace_one
             case UpdateOne():
                 write = self._collection.update_one
-        result = await write(request._filter, request._doc, upsert=bool(request._upsert))
+        refusing = isinstance(request._doc, Mapping) and "_id" in request._doc.get("$setOnInsert", ())
+        try:
+            result = await write(request._filter, request._doc, upsert=bool(request._upsert) and not refusing)
+        except DuplicateKeyError as error:
+            raise WriteError(str(error), E11000) from error
+        if refusing and not result.matched_count:
+            raise WriteError("the immutable field '_id'", IMMUTABLE_FIELD)
         inserted = result.upserted_id is not None
         done["nUpserted" if inserted else "nMatched"] += 1 if inserted else result.matched_count

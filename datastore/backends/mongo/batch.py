@@ -1,10 +1,10 @@
 """The changes of one `apply`: what is sent together, what is sent again, and what became of each.
 
-Writes without a condition and writes of absent keys share one unordered bulk: they tell by index what became of them,
-because an insertion that meets a live `_id` answers E11000. For a write of an absent key that is the refusal; any
-other goes again in the form that replaces what expired, in a bounded loop. Changes whose condition a bulk would only
-count (a version, a renewal) are sent one by one; one that found nothing costs another trip, which reads the version
-that stands.
+Writes share one unordered bulk, and so do removals without a condition. A write tells by index what became of it: an
+insertion that meets a live `_id` answers E11000, one over another version answers code 66. For a write of an absent
+key or over a version that is the refusal; any other goes again in the form that replaces what expired, in a bounded
+loop. Changes whose condition a bulk would only count (a removal at a version, a renewal) are sent one by one. A
+refusal costs another trip, which reads the version that stands.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Batch:
                 self._outcomes[change.key] = Outcome(applied=True)
             elif isinstance(change, Write) and index not in failed:
                 self._wrote(change)
-            elif isinstance(change, Write) and change.if_absent:
+            elif isinstance(change, Write) and (change.if_absent or change.if_version is not None):
                 self._outcomes[change.key] = _REFUSED
             elif isinstance(change, Write):
                 again.append(change)
@@ -79,8 +79,6 @@ class Batch:
         await self._send([self._statement(change)], count_matches=True)
         if self._changed == matched_before:
             self._outcomes[change.key] = Outcome(applied=False) if isinstance(change, Renewal) else _REFUSED
-        elif isinstance(change, Write):
-            self._outcomes[change.key] = Outcome(applied=True, version=change.version)
         else:
             self._outcomes[change.key] = Outcome(applied=True)
 
@@ -89,7 +87,7 @@ class Batch:
         self._outcomes[write.key] = Outcome(applied=True, version=write.version)
 
     async def _send(self, requests: Sequence[Request], *, count_matches: bool = False) -> set[int]:
-        """Send requests in one bulk; return the indexes that met a duplicate key.
+        """Send requests in one bulk; return the indexes whose condition did not hold.
 
         The driver makes several commands of a large or mixed bulk, so only of a single request it is known that
         nothing was changed where a server could not be found.
@@ -100,9 +98,9 @@ class Batch:
                 result: Mapping[str, Any] = (await self._entries.bulk_write(requests, ordered=False)).bulk_api_result
             except BulkWriteError as error:
                 result, codes = error.details, errors.failed(error)
-                if codes.keys() != {errors.DUPLICATE_KEY} or result.get("writeConcernErrors"):
+                if not codes.keys() <= errors.REFUSALS or result.get("writeConcernErrors"):
                     raise
-                failed = set(codes[errors.DUPLICATE_KEY])
+                failed = {index for indexes in codes.values() for index in indexes}
         self._begun = self._begun or len(failed) < len(requests)
         self._changed += int(result["nRemoved"]) + (int(result["nMatched"]) if count_matches else 0)
         return failed
@@ -135,6 +133,4 @@ class Batch:
 
 def _alone(change: Change) -> bool:
     """Say whether a bulk would not tell what became of this change."""
-    if isinstance(change, Renewal):
-        return True
-    return change.if_version is not None
+    return isinstance(change, Renewal) or (isinstance(change, Removal) and change.if_version is not None)

@@ -2,7 +2,7 @@
 
 What the driver says never leaves: its texts hold hosts, commands and values. An exception that means "no answer"
 becomes `StoreUnavailable`, which says whether a write may have happened; the driver's own is kept as its cause for
-the host's log. A duplicate key is part of how writes work and is handled there. Anything else is a mistake of this
+the host's log. A refused condition is part of how writes work and is handled there. Anything else is a mistake of this
 package and leaves as it is.
 """
 
@@ -25,6 +25,9 @@ from pymongo.errors import (
 from datastore.errors import StoreUnavailable
 
 DUPLICATE_KEY: Final = 11000
+IMMUTABLE_FIELD: Final = 66
+REFUSALS: Final = frozenset({DUPLICATE_KEY, IMMUTABLE_FIELD})
+"""Codes by which a statement says that its own condition did not hold."""
 
 _NEVER_SENT: Final = (ServerSelectionTimeoutError, WaitQueueTimeoutError)
 _NO_ANSWER_CODES: Final = frozenset(

@@ -22,6 +22,8 @@ from datastore.document import Place
 from datastore.ports import Access, Actor, Removal, Renewal, Write
 
 BY_ID: Final = [("_id", 1)]
+NOBODY: Final = ""
+"""An `_id` that no document has: every real one holds colons."""
 
 
 def named(place: Place, key: str) -> Document:
@@ -58,9 +60,13 @@ def add(place: Place, write: Write, actor: Actor) -> ReplaceOne[Document]:
 
 
 def replace(place: Place, write: Write, actor: Actor) -> UpdateOne:
-    """Write over the live entry if it is at the version."""
+    """Write over the live entry if it is at the version; else code 66, which tells by index within a bulk.
+
+    A bulk only counts what matched. So the statement is an upsert whose insertion cannot succeed, because it would
+    give the document another `_id` than its own filter names.
+    """
     wanted = named(place, write.key) | live(actor.now) | {"version": write.if_version}
-    return UpdateOne(wanted, {"$set": _written(write, actor)})
+    return UpdateOne(wanted, {"$set": _written(write, actor), "$setOnInsert": {"_id": NOBODY}}, upsert=True)
 
 
 def remove(place: Place, removal: Removal, actor: Actor) -> DeleteOne:
