@@ -22,7 +22,7 @@ MOST_ITEMS = 1000
 Key = Annotated[str, AfterValidator(partial(values.name, "key"))]
 Namespace = Annotated[str, AfterValidator(partial(values.text, "namespace"))]
 Prefix = Annotated[str, AfterValidator(values.prefix)]
-Seconds = Annotated[float, Field(strict=False), AfterValidator(partial(values.seconds, "ttl_seconds"))]
+Seconds = Annotated[float, AfterValidator(partial(values.seconds, "ttl_seconds"))]
 Limit = Annotated[int, Field(ge=1, le=MOST_ITEMS)]
 
 

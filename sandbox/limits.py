@@ -10,7 +10,7 @@ from datastore.models import Model
 class RunLimits(Model):
     """Limits of one run; passing one ends it with the outcome `limit`, save where it says otherwise."""
 
-    wall_seconds: float = Field(default=30.0, gt=0, strict=False, description="from start to result")
+    wall_seconds: float = Field(default=30.0, gt=0, description="from start to result")
     cpu_seconds: int = Field(default=10, ge=1, description="processor time")
     memory_bytes: int = Field(default=768 * 1024 * 1024, ge=64 * 1024 * 1024, description="address space")
     threads: int = Field(default=32, ge=1, description="threads at once")
@@ -18,7 +18,7 @@ class RunLimits(Model):
     bytes: int = Field(default=64 * 1024 * 1024, ge=0, description="of calls, both ways; more raise in the agent")
     in_flight: int = Field(default=16, ge=1, le=256, description="calls at once; reading pauses beyond")
     log_bytes: int = Field(default=64 * 1024, ge=0, description="of the log kept; more is dropped, and said so")
-    start_seconds: float = Field(default=10.0, gt=0, strict=False, description="from spawn to ready")
+    start_seconds: float = Field(default=10.0, gt=0, description="from spawn to ready")
 
 
 UNSENT_BYTES = 1024 * 1024
