@@ -1,0 +1,122 @@
+"""The model again, with every verb called inside a real sandboxed guest."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import pickle
+import queue
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from datastore import Scope
+from datastore.errors import DataStoreError, from_dict
+from sandbox import RunLimits, RunResult, Sandbox
+from tests.contract.test_state_machine import StoreMachine
+from tests.sandbox.conftest import RUN_AS
+from tests.world import WAIT_SECONDS, Loop, World, world
+
+RELAY = '''
+import base64, pickle
+
+def run(_, tools):
+    """Do what the test says, one verb after another, and tell it what came of it."""
+    while (sent := tools["next"]()) is not None:
+        namespace, verb, args, kwargs = pickle.loads(base64.b64decode(sent))
+        try:
+            answer = {"ok": getattr(data_store.use_namespace(namespace), verb)(*args, **kwargs)}
+        except data_store.DataStoreError as error:
+            answer = {"error": error.as_dict()}
+        tools["answer"](base64.b64encode(pickle.dumps(answer)).decode())
+'''
+
+
+class Guest:
+    """An agent in a sandbox that calls verbs as it is told."""
+
+    def __init__(self, loop: Loop, sandbox: Sandbox, scope: Scope) -> None:
+        self._orders: queue.Queue[str | None] = queue.Queue()
+        self._answers: queue.Queue[str] = queue.Queue()
+        tools: dict[str, Callable[..., Any]] = {
+            "next": lambda: self._orders.get(timeout=WAIT_SECONDS),
+            "answer": self._answers.put,
+        }
+        limits = RunLimits(wall_seconds=WAIT_SECONDS, calls=10**6, bytes=2**40)
+        self._run: Future[RunResult] = asyncio.run_coroutine_threadsafe(
+            sandbox.run(RELAY, scope=scope, tools=tools, limits=limits), loop.loop
+        )
+
+    def call(self, namespace: str, verb: str, *args: Any, **kwargs: Any) -> Any:
+        self._orders.put(base64.b64encode(pickle.dumps((namespace, verb, args, kwargs))).decode())
+        answer = pickle.loads(base64.b64decode(self._answers.get(timeout=WAIT_SECONDS)))  # noqa: S301 - our own relay
+        if "error" in answer:
+            raise from_dict(answer["error"])
+        return answer["ok"]
+
+    def end(self) -> None:
+        self._orders.put(None)
+        result = self._run.result(WAIT_SECONDS)
+        assert result.outcome == "done", result
+
+
+class RemoteStore:
+    """A data_store whose verbs are called in a guest."""
+
+    def __init__(self, guest: Guest, namespace: str = "default") -> None:
+        self._guest = guest
+        self._namespace = namespace
+
+    def use_namespace(self, name: str) -> RemoteStore:
+        return RemoteStore(self._guest, name)
+
+    def __getattr__(self, verb: str) -> Callable[..., Any]:
+        return lambda *args, **kwargs: self._guest.call(self._namespace, verb, *args, **kwargs)
+
+
+class SandboxedWorld(World):
+    """A world whose agents run in sandboxes."""
+
+    def __init__(self, base: World, stack: ExitStack) -> None:
+        super().__init__(base.loop, base.store, base.clock, base.backend)
+        self._stack = stack
+        self._sandbox = Sandbox(base.store, run_as=RUN_AS)
+        self.loop.run(self._sandbox.__aenter__())
+        stack.callback(lambda: self.loop.run(self._sandbox.__aexit__(None, None, None)))
+
+    def agent(self, user: str = "alice", agent: str = "writer", **_: Any) -> Any:
+        guest = Guest(self.loop, self._sandbox, Scope(user=user, agent=agent))
+        self._stack.callback(guest.end)
+        return RemoteStore(guest)
+
+
+def test_any_sequence_of_verbs_in_a_guest_does_what_it_does_to_a_dict(
+    host_loop: Loop, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    def open_world(stack: ExitStack) -> World:
+        folder: Path = tmp_path_factory.mktemp("guest")
+        base = stack.enter_context(world(host_loop, "sqlite", folder, lambda: ""))
+        return SandboxedWorld(base, stack)
+
+    machine: type[StoreMachine] = type("Machine", (StoreMachine,), {"open_world": staticmethod(open_world)})
+    examples = int(os.environ.get("DATASTORE_TEST_EXAMPLES", "10"))
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
+
+
+def test_the_relay_tells_of_errors(host_loop: Loop, tmp_path: Path) -> None:
+    with world(host_loop, "sqlite", tmp_path, lambda: "") as base, ExitStack() as stack:
+        store = SandboxedWorld(base, stack).agent()
+        with pytest.raises(DataStoreError, match="key must be a string"):
+            store.get(5)
