@@ -1,4 +1,4 @@
-"""A real server for the session, a fresh database for a test, and the backend over it through either driver."""
+"""A fresh database for a test, and the backend over it through either driver."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pymongo.collection import Collection
 from datastore.backends.mongo import MongoBackend
 from datastore.settings import Settings
 from tests.mongo.words import RealClock, Trips
-from tests.servers.mongo import fresh_database, mongod
+from tests.servers.mongo import fresh_database
 
 
 @pytest.fixture
@@ -24,12 +24,6 @@ def forgetful_driver() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[str]:
-    with mongod() as url:
-        yield url
 
 
 @pytest.fixture
