@@ -1,0 +1,54 @@
+"""How a run ended: read from the guest's last word, which is as untrusted as every other, or from its exit status."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any, Final
+
+from datastore import values
+from datastore.entry import unpack_value
+from datastore.errors import DataStoreError
+from sandbox.guest.wire import ProtocolError
+from sandbox.result import RunResult
+
+_EXITS: Final[dict[int, str]] = {signal.SIGXCPU: "cpu_seconds", signal.SIGKILL: "memory_bytes or cpu_seconds"}
+_ENDS: Final = {"store_unavailable": "store_unavailable", "run_limit_exceeded": "limit", "memory": "limit"}
+
+Message = dict[str, Any]
+
+
+def of_message(message: Message) -> RunResult:
+    """Read the guest's last word.
+
+    Raises:
+        ProtocolError: it is neither a result nor an error.
+    """
+    result, raised = message.get("result"), message.get("raised")
+    if isinstance(result, dict) and len(message) == 1:
+        try:
+            return RunResult("done", output=values.plain(unpack_value(result), "result"))
+        except (DataStoreError, ValueError, TypeError) as error:
+            raise ProtocolError("the result is no value") from error
+    if not isinstance(raised, dict) or len(message) != 1:
+        raise ProtocolError("the last message is neither a result nor an error")
+    return _raised(raised)
+
+
+def _raised(raised: Message) -> RunResult:
+    error, trace, code, fields = (raised.get(name) for name in ("error", "traceback", "code", "fields"))
+    if not isinstance(error, str) or not isinstance(trace, str):
+        raise ProtocolError("the error is no text")
+    outcome = _ENDS.get(code, "raised") if isinstance(code, str) else "raised"
+    limit = None
+    if outcome == "limit":
+        named = fields.get("limit") if isinstance(fields, dict) else None
+        limit = "memory_bytes" if code == "memory" else str(named)[:100]
+    return RunResult(outcome, error=error, traceback=trace, limit=limit)  # type: ignore[arg-type]  # one of _ENDS
+
+
+def of_status(status: int) -> RunResult:
+    """Explain the exit of a guest that said nothing; bubblewrap reports a signal as 128 plus its number."""
+    limit = _EXITS.get(-status if status < 0 else status - 128)
+    if limit is None:
+        return RunResult("raised", error=f"the agent's process ended before it gave a result (status {status})")
+    return RunResult("limit", limit=limit, error=f"the run was ended by the kernel: {limit}")
