@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from datastore import values
+from datastore import names, values
 
 Access = Literal["read", "write"]
 
@@ -20,7 +20,7 @@ class Model(BaseModel):
 
 def _pattern(pattern: str) -> str:
     if pattern != "*":
-        values.name("namespace", pattern.removesuffix("*"))
+        names.name("namespace", pattern.removesuffix("*"))
     return pattern
 
 
@@ -69,9 +69,9 @@ class Scope(Model):
         ValueError: a name is unusable (pydantic's `ValidationError`, which names the field).
     """
 
-    user: Annotated[str, AfterValidator(partial(values.name, "user"))]
-    agent: Annotated[str, AfterValidator(partial(values.name, "agent"))]
-    run: Annotated[str, AfterValidator(partial(values.name, "run"))] | None = None
+    user: Annotated[str, AfterValidator(partial(names.name, "user"))]
+    agent: Annotated[str, AfterValidator(partial(names.name, "agent"))]
+    run: Annotated[str, AfterValidator(partial(names.name, "run"))] | None = None
     grants: tuple[Grant, ...] = (Grant(namespace="*"),)
     limits: Limits = Limits()
 
@@ -91,8 +91,8 @@ def operator_scope(owner: str, name: str) -> Scope:
         owner: a user, or a space with its `@`.
         name: the operator's name on the operating system.
     """
-    checked = values.name("user", owner.removeprefix(values.RESERVED))
-    owner = values.RESERVED + checked if owner.startswith(values.RESERVED) else checked
+    checked = names.name("user", owner.removeprefix(names.RESERVED))
+    owner = names.RESERVED + checked if owner.startswith(names.RESERVED) else checked
     return Scope.model_construct(
         user=owner, agent=OPERATOR + name, run=OPERATOR + name, grants=(Grant.own(),), limits=Limits()
     )

@@ -12,17 +12,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
-from datastore import values
+from datastore import names
 from datastore.entry import Entry, unpack_value
 from datastore.models import Model, Usage
 
 MOST_ITEMS = 1000
 """The most keys, mutations or entries of one operation; longer work is several operations."""
 
-Key = Annotated[str, AfterValidator(partial(values.name, "key"))]
-Namespace = Annotated[str, AfterValidator(partial(values.text, "namespace"))]
-Prefix = Annotated[str, AfterValidator(values.prefix)]
-Seconds = Annotated[float, AfterValidator(partial(values.seconds, "ttl_seconds"))]
+Key = Annotated[str, AfterValidator(partial(names.name, "key"))]
+Namespace = Annotated[str, AfterValidator(partial(names.text, "namespace"))]
+Prefix = Annotated[str, AfterValidator(names.prefix)]
+Seconds = Annotated[float, AfterValidator(partial(names.seconds, "ttl_seconds"))]
 Limit = Annotated[int, Field(ge=1, le=MOST_ITEMS)]
 
 

@@ -18,7 +18,7 @@ from typing import Final
 
 from sandbox.guest import GUEST
 
-SHARED: Final = ("errors.py", "values.py", "entry.py")
+SHARED: Final = ("errors.py", "names.py", "values.py", "entry.py")
 """The modules of `datastore` that the guest needs: standard library only, which the import contracts hold."""
 
 _MAIN: Final = b"import sys\nfrom sandbox.guest.main import main\nmain(int(sys.argv[1]))\n"

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from admin.actions.subject import Area, NotFound, Owner
-from datastore import values
+from datastore import names
 from datastore.document import Span, moment
 from datastore.entry import Entry
 from datastore.ports import Holder, Holding
@@ -25,7 +25,7 @@ async def users(store: Store) -> AsyncIterator[list[Holder]]:
 
 async def namespaces(store: Store, owner: Owner, prefix: str | None = None) -> AsyncIterator[list[tuple[str, Holding]]]:
     """Give the owner's namespaces that hold a live entry, those that the host makes too, in order."""
-    wanted = values.prefix(prefix)
+    wanted = names.prefix(prefix)
     held = await store.engine.usage(owner.id, moment(store.clock.now()))
     found = [(name, held[name]) for name in sorted(held) if name.startswith(wanted)]
     if found:
@@ -36,7 +36,7 @@ async def keys(
     store: Store, area: Area, prefix: str | None = None, limit: int | None = None
 ) -> AsyncIterator[list[Entry]]:
     """Give entries without their values (None stands there), in key order; all of them, or the first `limit`."""
-    place, wanted = area.place, values.prefix(prefix)
+    place, wanted = area.place, names.prefix(prefix)
     after: str | None = None
     left = limit
     while left is None or left > 0:
@@ -56,7 +56,7 @@ async def entry(store: Store, area: Area, key: str) -> Entry:
         NotFound: there is none.
         InvalidName: the key is unusable.
     """
-    found, _ = await store.engine.get(area.place, [values.name("key", key)], moment(store.clock.now()))
+    found, _ = await store.engine.get(area.place, [names.name("key", key)], moment(store.clock.now()))
     if not found:
         raise NotFound(f"{area} has no key {key!r}.")
     return found[0]
@@ -64,5 +64,5 @@ async def entry(store: Store, area: Area, key: str) -> Entry:
 
 async def outline(store: Store, area: Area, key: str) -> Entry | None:
     """Return one entry without its value, or None: the first key that begins with `key` is itself, if it is there."""
-    found, _ = await store.engine.outline(area.place, Span(values.name("key", key), limit=1), moment(store.clock.now()))
+    found, _ = await store.engine.outline(area.place, Span(names.name("key", key), limit=1), moment(store.clock.now()))
     return found[0] if found and found[0].key == key else None

@@ -7,7 +7,7 @@ import pwd
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from datastore import values
+from datastore import names
 from datastore.document import Place
 from datastore.errors import DataStoreError, InvalidArgument
 from datastore.models import Scope, operator_scope
@@ -38,15 +38,15 @@ class Owner:
         if (user is None) == (space is None):
             raise InvalidArgument("say whose data: --user USER or --space SPACE, one of the two.")
         if user is None:
-            return cls("space", values.name("space", space))
-        if user.startswith(values.RESERVED):
+            return cls("space", names.name("space", space))
+        if user.startswith(names.RESERVED):
             raise InvalidArgument(f"{user!r} is no user; '@' marks a space. Write --space {user[1:]!r}.")
-        return cls("user", values.name("user", user))
+        return cls("user", names.name("user", user))
 
     @property
     def id(self) -> str:
         """The first part of its documents' ids."""
-        return self.name if self.kind == "user" else values.RESERVED + self.name
+        return self.name if self.kind == "user" else names.RESERVED + self.name
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
@@ -66,7 +66,7 @@ class Area:
         Raises:
             InvalidName: the namespace is unusable.
         """
-        return policy.place(scope(self.owner), values.text("namespace", self.namespace))
+        return policy.place(scope(self.owner), names.text("namespace", self.namespace))
 
     def __str__(self) -> str:
         return f"{self.owner}, namespace {self.namespace}"
@@ -88,4 +88,4 @@ def operator_name() -> str:
         name = pwd.getpwuid(uid).pw_name
     except KeyError:  # Containers often run under a number without an account.
         name = f"uid-{uid}"
-    return values.text("operator", name)
+    return names.text("operator", name)

@@ -14,7 +14,7 @@ from admin.cli.failures import ExitCode
 from admin.cli.options import DEFAULT_NAMESPACE
 from admin.cli.sources import STDIN
 from admin.cli.text import as_json, discreet, note, number_of, say, size, visible
-from datastore import values
+from datastore import names
 from datastore.errors import Conflict, InvalidArgument
 from datastore.service.store import Store
 
@@ -42,7 +42,7 @@ def draft(
         key,
         given if text else sources.json_of(str(given), "VALUE", " To store it as a string, add --text."),
         None if metadata is None else sources.object_of(metadata, "--metadata"),
-        None if ttl_seconds is None else values.seconds("--ttl-seconds", ttl_seconds),
+        None if ttl_seconds is None else names.seconds("--ttl-seconds", ttl_seconds),
         if_version,
     )
 

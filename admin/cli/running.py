@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 from admin.cli import sources
 from admin.cli.failures import ExitCode
 from admin.cli.text import as_json, note, say, visible
-from datastore import values
+from datastore import names
 from datastore.errors import ConfigurationError, InvalidArgument
 from datastore.models import Scope
 from datastore.service.store import Store
@@ -50,8 +50,8 @@ class Order:
             InvalidName: user or agent are unusable.
         """
         scope = Scope(
-            user=values.name("user", user),
-            agent=values.name("agent", Path(file).stem if agent is None else agent),
+            user=names.name("user", user),
+            agent=names.name("agent", Path(file).stem if agent is None else agent),
         )
         return cls(file, sources.text_of(file), scope, _input(given, given_file))
 
@@ -82,7 +82,7 @@ class Cell:
         """
         if self.wall_seconds is None:
             return RunLimits()
-        return RunLimits(wall_seconds=values.seconds("--wall-seconds", self.wall_seconds))
+        return RunLimits(wall_seconds=names.seconds("--wall-seconds", self.wall_seconds))
 
     def sandbox(self, store: Store, settings: Settings) -> Sandbox:
         """Return the sandbox, not started yet.

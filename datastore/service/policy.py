@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from datastore import values
+from datastore import names
 from datastore.document import Place
 from datastore.errors import AccessDenied, InvalidName
 from datastore.models import Access, Scope
@@ -75,9 +75,9 @@ def place(scope: Scope, namespace: str) -> Place:
     Raises:
         InvalidName: the name is empty or is the host's own.
     """
-    if scope.operator and namespace.startswith(values.RESERVED):
+    if scope.operator and namespace.startswith(names.RESERVED):
         return Place(scope.user, namespace)
-    named = values.name("namespace", namespace)
+    named = names.name("namespace", namespace)
     if named == SELF or named.startswith(SELF + "."):
         return Place(scope.user, _private(scope.agent, named))
     return Place(scope.user, named)
@@ -85,7 +85,7 @@ def place(scope: Scope, namespace: str) -> Place:
 
 def _private(agent: str, named: str) -> str:
     """Return `@agent/NAME`, or `@agent/NAME/X` for `self.X`; the agent's own slashes are escaped so that none meet."""
-    if agent.startswith(values.RESERVED):
+    if agent.startswith(names.RESERVED):
         raise InvalidName("an operator has no private namespace. Name it in full: '@agent/NAME'.")
     own = "@agent/" + agent.replace("%", "%25").replace("/", "%2F")
     return own + named.removeprefix(SELF).replace(".", "/", 1)
@@ -95,7 +95,7 @@ def shown(scope: Scope, stored: str) -> str | None:
     """Return a stored namespace as the scope names it if it may read it, else None."""
     if scope.operator:
         return stored
-    if not stored.startswith(values.RESERVED):
+    if not stored.startswith(names.RESERVED):
         return stored if _allowed(scope, stored, "read") else None
     own = _private(scope.agent, SELF)
     if stored != own and not stored.startswith(own + "/"):
@@ -106,4 +106,4 @@ def shown(scope: Scope, stored: str) -> str | None:
 
 def listed(scope: Scope, stored: str) -> bool:
     """Say whether `list_namespaces` shows a stored namespace: never one that the host makes, save to an operator."""
-    return scope.operator or (not stored.startswith(values.RESERVED) and _allowed(scope, stored, "read"))
+    return scope.operator or (not stored.startswith(names.RESERVED) and _allowed(scope, stored, "read"))

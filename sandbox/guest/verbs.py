@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from types import EllipsisType
 from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar
 
-from datastore import errors, values
+from datastore import errors, names, values
 from datastore.entry import Entry, pack_value, unpack_value
 from sandbox.guest import hints, wire
 from sandbox.guest.channel import Channel
@@ -80,15 +80,15 @@ class Verbs:
 
         Example: `files = data_store.use_namespace("files:my-repo")`
         """
-        return type(self)(self._channel, values.name("namespace", name), frozen=self._frozen)
+        return type(self)(self._channel, names.name("namespace", name), frozen=self._frozen)
 
     def private(self, name: str | None = None) -> Self:
         """Return a data_store that only this agent can reach; other agents of the user can neither list nor read it.
 
         Example: `data_store.private().set("state", {"step": 3})`
         """
-        own = "self" if name is None else f"self.{values.name('namespace', name)}"
-        return type(self)(self._channel, values.name("namespace", own), frozen=self._frozen)
+        own = "self" if name is None else f"self.{names.name('namespace', name)}"
+        return type(self)(self._channel, names.name("namespace", own), frozen=self._frozen)
 
     def read_only(self) -> Self:
         """Return the same data_store, refusing every write: a guard against mistakes, not a boundary.
@@ -105,7 +105,7 @@ class Verbs:
 
         Example: `data_store.get("config", {})`
         """
-        found = yield self._get([values.name("key", key)], "value")
+        found = yield self._get([names.name("key", key)], "value")
         return unpack_value(found["items"][0]) if found["items"] else default
 
     @verb
@@ -114,7 +114,7 @@ class Verbs:
 
         Example: `data_store.get_entry("config").updated_by_agent`
         """
-        found = yield self._get([values.name("key", key)], "entry")
+        found = yield self._get([names.name("key", key)], "entry")
         return Entry.from_dict(found["items"][0]) if found["items"] else None
 
     @verb
@@ -123,7 +123,7 @@ class Verbs:
 
         Example: `data_store.exists("done:42")`
         """
-        found = yield self._get([values.name("key", key)], "key")
+        found = yield self._get([names.name("key", key)], "key")
         return bool(found["items"])
 
     @verb
@@ -132,7 +132,7 @@ class Verbs:
 
         Example: `data_store.expires_in("cache:page")`
         """
-        found = yield self._get([values.name("key", key)], "key")
+        found = yield self._get([names.name("key", key)], "key")
         return found["items"][0]["expires_in_seconds"] if found["items"] else 0
 
     @writing
@@ -175,7 +175,7 @@ class Verbs:
 
         Example: `data_store.delete("draft")`
         """
-        change = {"kind": "delete", "key": values.name("key", key), **_condition(if_version)}
+        change = {"kind": "delete", "key": names.name("key", key), **_condition(if_version)}
         if "if_absent" in change:
             raise errors.InvalidArgument("delete() of what must be absent does nothing. Leave if_version out.")
         applied = yield self._apply([change])
@@ -190,7 +190,7 @@ class Verbs:
 
         Example: `data_store.touch("session", 1800)`
         """
-        change = {"kind": "touch", "key": values.name("key", key), **_ttl(ttl_seconds)}
+        change = {"kind": "touch", "key": names.name("key", key), **_ttl(ttl_seconds)}
         applied = yield self._apply([change])
         return bool(applied["changed"])
 
@@ -202,7 +202,7 @@ class Verbs:
 
         Example: `data_store.get_many(["a", "b"])`
         """
-        asked = values.keys(keys)
+        asked = names.keys(keys)
         found: dict[str, Any] = {}
         gathered = _Gathered(self._channel, "get_many", "ask for fewer keys at a time")
         waiting = asked
@@ -220,7 +220,7 @@ class Verbs:
         """
         found: dict[str, Any] = {}
         gathered = _Gathered(self._channel, "get_all", "iterate: for key, value in data_store.items(prefix=...)")
-        span: Span | None = Span(prefix=values.prefix(prefix))
+        span: Span | None = Span(prefix=names.prefix(prefix))
         while span is not None:
             page = yield self._scan(span, "value")
             found.update(gathered.take(page["items"]))
@@ -249,7 +249,7 @@ class Verbs:
 
         Example: `data_store.delete_many(["a", "b"])`
         """
-        changes: list[Request] = [{"kind": "delete", "key": key} for key in values.keys(keys, "delete_many")]
+        changes: list[Request] = [{"kind": "delete", "key": key} for key in names.keys(keys, "delete_many")]
         return (yield from self._apply_all(changes, "deleted", lambda answer: int(answer["changed"])))
 
     @writing
@@ -258,7 +258,7 @@ class Verbs:
 
         Example: `data_store.use_namespace("scratch").clear()`
         """
-        answer = yield self._changing({"op": "clear", "prefix": values.prefix(prefix)})
+        answer = yield self._changing({"op": "clear", "prefix": names.prefix(prefix)})
         return int(answer["number"])
 
     @writing
@@ -267,8 +267,8 @@ class Verbs:
 
         Example: `data_store.copy_to("backup")`
         """
-        target = values.name("namespace", namespace)
-        answer = yield self._changing({"op": "copy", "target": target, "prefix": values.prefix(prefix)})
+        target = names.name("namespace", namespace)
+        answer = yield self._changing({"op": "copy", "target": target, "prefix": names.prefix(prefix)})
         return int(answer["number"])
 
     # Finding.
@@ -295,7 +295,7 @@ class Verbs:
 
         Example: `data_store.count("job:")`
         """
-        answer = yield {"op": "count", "namespace": self.namespace, "prefix": values.prefix(prefix)}
+        answer = yield {"op": "count", "namespace": self.namespace, "prefix": names.prefix(prefix)}
         return int(answer["number"])
 
     @verb
@@ -304,13 +304,13 @@ class Verbs:
 
         Example: `data_store.list_namespaces("files:")`
         """
-        request: Request = {"op": "namespaces", "prefix": values.prefix(prefix)}
+        request: Request = {"op": "namespaces", "prefix": names.prefix(prefix)}
         answer = yield request
-        names: list[str] = answer["names"]
+        found: list[str] = answer["names"]
         while answer["next"] is not None:
             answer = yield {**request, "after": answer["next"]}
-            names += answer["names"]
-        return names
+            found += answer["names"]
+        return found
 
     @verb
     def usage(self) -> Steps[dict[str, Any]]:
@@ -339,7 +339,7 @@ class Verbs:
 
     def _put(self, key: str, value: Any, metadata: Mapping[str, Any] | None, ttl_seconds: float | None) -> Request:
         limits = self._channel.limits
-        named = values.name("key", key)
+        named = names.name("key", key)
         content = values.plain(value)
         values.check_size(values.size(content), limits["value_bytes"])
         put = pack_value({"kind": "put", "key": named, "value": content, **_ttl(ttl_seconds)})
@@ -408,7 +408,7 @@ class DataStore(Verbs, SyncFace):
         return View(self, Span.of(prefix, after, limit, reverse=reverse), "value", _pair)
 
     def __getitem__(self, key: str) -> Any:
-        found = drive(self._channel, _one(self._get([values.name("key", key)], "value")))["items"]
+        found = drive(self._channel, _one(self._get([names.name("key", key)], "value")))["items"]
         if not found:
             raise KeyError(key)
         return unpack_value(found[0])
@@ -469,7 +469,7 @@ def _pair(item: Request) -> tuple[str, Any]:
 
 
 def _ttl(ttl_seconds: object) -> Request:
-    return {} if ttl_seconds is None else {"ttl_seconds": values.seconds("ttl_seconds", ttl_seconds)}
+    return {} if ttl_seconds is None else {"ttl_seconds": names.seconds("ttl_seconds", ttl_seconds)}
 
 
 def _condition(if_version: object) -> Request:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
-from datastore import values
+from datastore import names
 from datastore.errors import InvalidArgument
 from sandbox.guest.faces import Request, adrive, drive
 
@@ -39,8 +39,8 @@ class Span:
             raise InvalidArgument(f"limit must be an integer of at least 1, got {limit!r:.40}. Leave it out for all.")
         if not isinstance(reverse, bool):
             raise InvalidArgument(f"reverse is True or False, got {type(reverse).__name__}.")
-        last = None if after is None else values.name("key", after)
-        return cls(values.prefix(prefix), last, limit, reverse)
+        last = None if after is None else names.name("key", after)
+        return cls(names.prefix(prefix), last, limit, reverse)
 
     def request(self) -> Request:
         """Return the scan's own fields."""

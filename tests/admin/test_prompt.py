@@ -17,7 +17,7 @@ import pytest
 
 from admin.cli.main import main
 from admin.cli.running import UNPRIVILEGED
-from datastore import Scope, Store, open_store, values
+from datastore import Scope, Store, names, open_store, values
 from sandbox import RunLimits, RunResult, Sandbox
 from sandbox.guest.verbs import DataStore
 
@@ -153,8 +153,8 @@ def test_the_limits_that_it_names_are_the_hosts(prompt: str) -> None:
     limits, mib = RunLimits(), 1024 * 1024
     assert f"{limits.wall_seconds:g} s, {limits.cpu_seconds} s of CPU, {limits.calls:,} calls" in prompt
     assert f"{limits.bytes // mib} MiB of traffic" in prompt
-    assert f"up to {values.NAME_BYTES['key']:,} bytes" in prompt
-    assert f"namespaces up to {values.DEFAULT_NAME_BYTES}" in prompt
+    assert f"up to {names.NAME_BYTES['key']:,} bytes" in prompt
+    assert f"namespaces up to {names.DEFAULT_NAME_BYTES}" in prompt
     assert f"values up to {values.VALUE_BYTES // mib} MiB, metadata {values.METADATA_BYTES // 1024} KiB" in prompt
 
 

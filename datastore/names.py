@@ -1,0 +1,116 @@
+"""Which names and durations are usable: the same rules in the sandbox, on the wire and in the store.
+
+Comparison is by code point and case-sensitive, and nothing is normalised; any character is allowed save NUL and lone
+surrogates. Standard library only, because this file enters the sandbox.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+from datastore.errors import InvalidArgument, InvalidName
+
+LONGEST_SECONDS: Final = 10 * 366 * 24 * 3600.0
+NAME_BYTES: Final = {"key": 1024, "prefix": 1024}
+DEFAULT_NAME_BYTES: Final = 256
+RESERVED: Final = "@"
+
+
+def name(kind: str, value: object) -> str:
+    """Return a user, agent, run, namespace or key as a plain string.
+
+    Args:
+        kind: what it is, in the words of the caller.
+        value: what was given.
+
+    Raises:
+        InvalidName: it is no string, empty, too long, or holds NUL or a lone surrogate; names other than keys also
+            when they begin with `@`, which marks what the host makes.
+    """
+    found = text(kind, value)
+    if not found:
+        raise InvalidName(f"{kind} must not be empty. Write a name such as 'report:1'.")
+    if kind != "key" and found.startswith(RESERVED):
+        raise InvalidName(f"{kind} {found!r} begins with '@', which marks what the host makes. Write another name.")
+    return found
+
+
+def prefix(value: object) -> str:
+    """Return a prefix as a plain string; None is the empty prefix, which every name has.
+
+    Raises:
+        InvalidName: as `name`, save that a prefix may be empty and may begin with anything.
+    """
+    return "" if value is None else text("prefix", value)
+
+
+def text(kind: str, value: object) -> str:
+    """Return text that may stand in a name: at most the kind's bytes, no NUL, no lone surrogate; possibly empty.
+
+    Raises:
+        InvalidName: it is not.
+    """
+    if not isinstance(value, str):
+        raise InvalidName(f"{kind} must be a string, got {_seen(value)}")
+    found = str.__str__(value)
+    try:
+        used = len(found.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidName(
+            f"{kind} holds a lone surrogate at position {error.start}. Decode the source with errors='replace'."
+        ) from None
+    if "\0" in found:
+        raise InvalidName(f"{kind} holds a NUL character at position {found.index(chr(0))}. Remove it.")
+    limit = NAME_BYTES.get(kind, DEFAULT_NAME_BYTES)
+    if used > limit:
+        raise InvalidName(f"{kind} is {used:,} bytes of UTF-8; the limit is {limit:,}. Shorten it, or hash its tail.")
+    return found
+
+
+def _seen(value: object) -> str:
+    if isinstance(value, (int, float)):
+        return f'{type(value).__name__} {value!r:.40}. Write str({value!r:.40}) or f"user:{{{value!r:.40}}}".'
+    if isinstance(value, bytes):
+        return "bytes. Write value.decode()."
+    return f"{type(value).__name__}. Write a string such as 'report:1'."
+
+
+def keys(values: object, verb: str = "get_many") -> list[str]:
+    """Return the distinct keys of any iterable but a string, in the order given.
+
+    Raises:
+        InvalidName: one is not a usable key.
+        InvalidArgument: a string or something that is not iterable was given.
+    """
+    if isinstance(values, (str, bytes)):
+        raise InvalidArgument(
+            f"{verb} needs a list of keys, got the string {values!r:.60}. Write {verb}([{values!r:.60}])."
+        )
+    try:
+        found = iter(values)  # type: ignore[call-overload]  # whether it can be iterated is the question
+    except TypeError:
+        raise InvalidArgument(
+            f"{verb} needs a list of keys, got {type(values).__name__}. Write {verb}(['a', 'b'])."
+        ) from None
+    return list(dict.fromkeys(name("key", each) for each in found))
+
+
+def seconds(kind: str, value: object) -> float:
+    """Return a duration as a float.
+
+    Raises:
+        InvalidArgument: it is no finite number above 0 and at most ten years.
+    """
+    if isinstance(value, dt.timedelta):
+        raise InvalidArgument(f"{kind} is a number of seconds, got timedelta. Write {kind}=delta.total_seconds().")
+    if isinstance(value, dt.date):
+        raise InvalidArgument(
+            f"{kind} is a number of seconds from now, got {type(value).__name__}. "
+            f"Write {kind}=(when - datetime.now(UTC)).total_seconds()."
+        )
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidArgument(f"{kind} is a number of seconds, got {type(value).__name__}. Write {kind}=3600.")
+    if not 0 < value <= LONGEST_SECONDS:  # False for NaN too
+        raise InvalidArgument(f"{kind}={value!r} must be above 0 and at most ten years. Write {kind}=3600 (seconds).")
+    return float(value)
