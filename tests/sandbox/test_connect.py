@@ -123,6 +123,7 @@ def test_a_closed_data_store_says_so(url: str) -> None:
 def test_a_dropped_data_store_leaves_no_thread_and_no_descriptor(url: str) -> None:
     with connect(url, user="alice", agent="warm"):
         pass
+    gc.collect()
     before = set(threading.enumerate())
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
     store = connect(url, user="alice", agent="a")
