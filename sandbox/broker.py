@@ -3,7 +3,7 @@
 The peer is hostile until shown otherwise. Its scope is this object's and no message can name another. A frame is
 bounded before it is buffered and again before it is decoded; at most `in_flight` calls run at once and replies that
 the peer does not read stop the reading. A refused call is answered; a broken protocol ends the connection, with a
-reason. Every call that was begun is ended before `ended` returns.
+reason. Every call that was begun is ended before `ended` returns. One subject, so longer than most files.
 """
 
 from __future__ import annotations
@@ -170,7 +170,11 @@ class Broker(asyncio.Protocol):
 
     async def _serve(self, number: int, message: Message, size: int) -> None:
         started = time.perf_counter()
-        answer = await self._answer(message, size)
+        try:
+            answer = await self._answer(message, size)
+        except asyncio.CancelledError:
+            self.record.called(message, {"error": {"code": "cancelled"}}, time.perf_counter() - started)
+            raise
         try:
             sent = self.send({"id": number, **answer})
         except (ValueError, RecursionError) as error:

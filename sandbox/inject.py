@@ -12,6 +12,7 @@ import uuid
 from collections.abc import MutableMapping
 from typing import Any, Self
 
+from datastore import names
 from datastore.errors import InvalidArgument
 from datastore.models import Scope
 from datastore.service.store import Store
@@ -58,6 +59,7 @@ def connect(
 
     Raises:
         InvalidArgument: neither scope nor user and agent, or both.
+        InvalidName: user or agent is no usable name.
         ConfigurationError, StoreUnavailable: the store cannot be opened.
     """
     scope = _scope(user, agent, scope)
@@ -90,9 +92,10 @@ async def serve(sock: socket.socket, scope: Scope, *, store: Store, limits: RunL
 
 
 def _scope(user: str | None, agent: str | None, scope: Scope | None) -> Scope:
-    if (scope is None) == (user is None or agent is None):
+    named = (user is not None, agent is not None)
+    if named != ((True, True) if scope is None else (False, False)):
         raise InvalidArgument(
             "connect needs user= and agent=, or scope=. Write connect(url, user='alice', agent='notes')."
         )
-    scope = scope or Scope(user=str(user), agent=str(agent))
+    scope = scope or Scope(user=names.name("user", user), agent=names.name("agent", agent))
     return scope if scope.run else scope.model_copy(update={"run": f"connect-{os.getpid()}-{uuid.uuid4().hex[:12]}"})

@@ -1,5 +1,7 @@
 """From mutations to changes that the engine can make: values checked, sizes measured, versions minted, metadata merged.
 
+One subject, so longer than most files: every write of the service passes here.
+
 Everything is checked before anything is written. Metadata merges by compare-and-set: read what stands, merge, write
 only if the version is unchanged, again if not. The merge is exact in size, and no key of it is ever a field path.
 """
@@ -63,7 +65,10 @@ async def copy(backend: Backend, scope: Scope, operation: Copy, now: datetime) -
             if page:
                 await backend.apply(target, [_copied(each) for each in page], actor)
         except StoreUnavailable as error:
-            raise StoreUnavailable(f"{error.message} {copied} entries were copied before that.") from error
+            if not copied:
+                raise
+            told = f"{copied:,} entries were copied; of the next page: {error.message}"
+            raise StoreUnavailable(told, done=copied) from error
         copied += len(page)
         if after is None:
             return Number(copied)
@@ -114,8 +119,6 @@ def _write(put: Put, limits: Limits, actor: Actor) -> Write:
     used = values.size(value)
     values.check_size(used, limits.value_bytes)
     metadata = values.metadata(put.metadata, limits.metadata_bytes)
-    if put.if_absent:
-        metadata = metadata or {}
     return Write(
         key=put.key,
         value=value,

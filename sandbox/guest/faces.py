@@ -2,7 +2,7 @@
 
 A verb is a method that yields requests, is sent their answers, and returns its own. On a synchronous face it runs to
 its end; on an asynchronous face it becomes an awaitable that notices when nobody awaits it. Only this file and the
-channel know one from the other.
+channel know one from the other. One subject, so longer than most files.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class AsyncFace:
     def _bind(self, function: Callable[..., Steps[Any]], writes: bool) -> Callable[..., Any]:  # noqa: FBT001 - as above
         def call(*args: Any, **kwargs: Any) -> Any:
             steps = _begin(function, self, args, kwargs)
-            shown = f"{args[0]!r:.60}" if args and isinstance(args[0], str) else ""
+            key = args[0] if args else kwargs.get("key")
+            shown = f"{key!r:.60}" if isinstance(key, str) else ""
             return Call(self._channel, steps, f"{function.__name__}({shown})", writes=writes)
 
         return call
@@ -91,8 +92,26 @@ def _begin(function: Callable[..., Steps[Any]], face: object, args: Any, kwargs:
     """Bind the arguments; a generator's body has not begun then, so a TypeError is about the call alone."""
     try:
         return function(face, *args, **kwargs)
-    except TypeError as error:
-        raise hints.wrong_call(function, str(error), kwargs) from None
+    except TypeError:
+        raise hints.wrong_call(function, args, kwargs) from None
+
+
+def explained(method: Callable[P, R]) -> Callable[P, R]:
+    """Let a method that does no I/O answer wrong arguments as a verb does."""
+    signature = inspect.signature(method)
+
+    @functools.wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(*args, **kwargs)
+        except TypeError:
+            try:
+                signature.bind(*args, **kwargs)
+            except TypeError:
+                raise hints.wrong_call(method, args[1:], kwargs) from None
+            raise  # The arguments fit, so what is wrong is what they hold; the error says so already.
+
+    return call
 
 
 def drive(channel: Channel, steps: Steps[R]) -> R:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from datastore.errors import InvalidArgument, UnknownVerb
 
+_FACE: Final = "data_store"
 _CHANGE = (
     "read e = data_store.get_entry(key), then data_store.set(key, NEW, if_version=e.version); "
     "on data_store.Conflict read again"
@@ -53,7 +54,6 @@ INSTEAD: Final[dict[str, str]] = {
     "mget": "data_store.get_many([key, ...])",
     "mset": "data_store.set_many({key: value})",
     "get_metadata": "data_store.get_entry(key).metadata",
-    "namespace_": "data_store.use_namespace(name)",
     "lock": _CLAIM,
     "acquire": _CLAIM,
 }
@@ -88,30 +88,42 @@ def unknown_verb(name: str, known: Collection[str]) -> UnknownVerb:
     return UnknownVerb(f"data_store has no {name!r}. {mend}")
 
 
-def wrong_call(verb: Callable[..., Any], reason: str, given: Collection[str]) -> InvalidArgument:
+def wrong_call(verb: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> InvalidArgument:
     """Return the error for arguments that a verb does not take.
 
     Args:
         verb: the verb's function, with `self`.
-        reason: Python's own words.
-        given: the keywords of the call.
+        args: what the call gave by position, without `self`.
+        kwargs: what it gave by name.
     """
-    taken = [each for each in inspect.signature(verb).parameters if each != "self"]
-    name = verb.__name__
-    for keyword in given:
-        if keyword not in taken:
-            mend = (
-                f"Write {KEYWORDS[keyword]}." if keyword in KEYWORDS else f"It takes {', '.join(taken) or 'nothing'}."
-            )
-            return InvalidArgument(f'{name}() has no "{keyword}". {mend}')
-    words = reason.rpartition("() ")[2] or reason
-    return InvalidArgument(f"{name}() {words}. Its arguments: {', '.join(taken) or 'none'}.")
+    parameters = list(inspect.signature(verb).parameters.values())[1:]
+    return InvalidArgument(f"{verb.__name__}() {_misfit(parameters, args, kwargs)}")
+
+
+def _misfit(parameters: list[inspect.Parameter], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    names = [each.name for each in parameters]
+    by_position = [each.name for each in parameters if each.kind is not inspect.Parameter.KEYWORD_ONLY]
+    for keyword in kwargs:
+        if keyword not in names:
+            mend = f"Use {KEYWORDS[keyword]}" if keyword in KEYWORDS else f"It takes {', '.join(names) or 'nothing'}"
+            return f'has no "{keyword}". {mend}.'
+    if len(args) > len(by_position):
+        by_name = names[len(by_position) :]
+        mend = f"Write {by_name[0]}=..." if by_name else f"It takes {', '.join(names) or 'nothing'}"
+        most = f"{len(by_position)} argument{'' if len(by_position) == 1 else 's'}"
+        return f"takes at most {most} by position, got {len(args)}. {mend}{'' if by_name else '.'}"
+    given = {*by_position[: len(args)], *kwargs}
+    missing = [each.name for each in parameters if each.default is each.empty and each.name not in given]
+    if missing:
+        return f"needs {' and '.join(missing)}. It takes {', '.join(names)}."
+    twice = next(name for name in by_position[: len(args)] if name in kwargs)
+    return f"was given {twice} twice. Leave one out."
 
 
 def never_awaited(call: str, *, writes: bool) -> InvalidArgument:
     """Return the error for an `aio` call that nobody awaited."""
     verb = call.partition("(")[0]
-    lost = "stored" if writes else "read"
+    lost = "read" if not writes else "stored" if verb in ("set", "add", "set_many") else "changed"
     return InvalidArgument(
         f"data_store.aio.{call} was called but never awaited, so nothing was {lost}. "
         f'Write "await data_store.aio.{verb}(...)".'
@@ -131,7 +143,10 @@ def awaited_verbs(tree: ast.AST, verbs: Collection[str]) -> Iterator[tuple[str, 
     """Give verb and line of each `await X.verb(...)` in a source, where X is not an `aio` face.
 
     Only `data_store` itself and what is plainly made from it is judged; other objects may have methods of these names.
+    Where the source gives that name to something else, nothing is judged before the run.
     """
+    if any(_renames(node) for node in ast.walk(tree)):
+        return
     for node in ast.walk(tree):
         if isinstance(node, ast.Await) and isinstance(node.value, ast.Call):
             function = node.value.func
@@ -139,9 +154,17 @@ def awaited_verbs(tree: ast.AST, verbs: Collection[str]) -> Iterator[tuple[str, 
                 yield function.attr, node.lineno
 
 
+def _renames(node: ast.AST) -> bool:
+    if isinstance(node, ast.arg):
+        return node.arg == _FACE
+    if isinstance(node, ast.alias):
+        return node.asname == _FACE
+    return isinstance(node, ast.Name) and node.id == _FACE and not isinstance(node.ctx, ast.Load)
+
+
 def _is_sync_face(node: ast.expr) -> bool:
     if isinstance(node, ast.Call):
         return _is_sync_face(node.func)
     if isinstance(node, ast.Attribute):
         return node.attr in ("use_namespace", "private", "read_only") and _is_sync_face(node.value)
-    return isinstance(node, ast.Name) and node.id == "data_store"
+    return isinstance(node, ast.Name) and node.id == _FACE

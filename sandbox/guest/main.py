@@ -34,6 +34,7 @@ from sandbox.guest.logs import LogStream
 from sandbox.guest.verbs import DataStore
 
 _AGENT: Final = "agent"
+_NOT_AWAITABLE: Final = re.compile("can't be (used in 'await' expression|awaited)")
 _MOST_FRAMES: Final = 40
 _FILES: Final = 64
 _FILE_BYTES: Final = 16 * 1024 * 1024
@@ -119,7 +120,7 @@ def _call(module: types.ModuleType, file: str, given: Any, tools: Tools) -> Any:
     if not callable(run):
         raise InvalidArgument(f"{file} defines no run. Write: def run(input_dict, tools): ...")
     answer = run(*_arguments(run, (given, tools)))
-    return asyncio.run(_await(answer)) if inspect.isawaitable(answer) else answer
+    return asyncio.run(_await(answer)) if asyncio.iscoroutine(answer) else answer
 
 
 async def _await(answer: Any) -> Any:
@@ -166,7 +167,7 @@ def _text(text: str, most: int) -> str:
 
 def _awaited_at_run_time(error: BaseException, start: dict[str, Any]) -> DataStoreError | None:
     """Explain the TypeError of `await` before a verb that the source check could not see to be one."""
-    if not isinstance(error, TypeError) or "'await' expression" not in str(error):
+    if not isinstance(error, TypeError) or not _NOT_AWAITABLE.search(str(error)):
         return None
     lines = [
         line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == start["file"]

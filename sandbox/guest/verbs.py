@@ -15,7 +15,7 @@ from datastore import errors, names, values
 from datastore.entry import Entry, pack_value, unpack_value
 from sandbox.guest import hints, wire
 from sandbox.guest.channel import Channel
-from sandbox.guest.faces import AsyncFace, Request, SyncFace, drive, verb, writing
+from sandbox.guest.faces import AsyncFace, Request, SyncFace, drive, explained, verb, writing
 from sandbox.guest.views import AsyncView, Span, View
 
 T = TypeVar("T")
@@ -75,6 +75,7 @@ class Verbs:
 
     # Faces made from this one: no I/O.
 
+    @explained
     def use_namespace(self, name: str) -> Self:
         """Return a data_store on that namespace; it replaces the current one, and needs not exist yet.
 
@@ -82,6 +83,7 @@ class Verbs:
         """
         return type(self)(self._channel, names.name("namespace", name), frozen=self._frozen)
 
+    @explained
     def private(self, name: str | None = None) -> Self:
         """Return a data_store that only this agent can reach; other agents of the user can neither list nor read it.
 
@@ -90,6 +92,7 @@ class Verbs:
         own = "self" if name is None else f"self.{names.name('namespace', name)}"
         return type(self)(self._channel, names.name("namespace", own), frozen=self._frozen)
 
+    @explained
     def read_only(self) -> Self:
         """Return the same data_store, refusing every write: a guard against mistakes, not a boundary.
 
@@ -207,9 +210,10 @@ class Verbs:
         gathered = _Gathered(self._channel, "get_many", "ask for fewer keys at a time")
         waiting = asked
         while waiting:
-            answer = yield self._get(waiting[:PAGE], "value")
+            batch = next(_batches(waiting, self._channel.limits["frame_bytes"]))
+            answer = yield self._get(batch, "value")
             found.update(gathered.take(answer["items"]))
-            waiting = [*answer["rest"], *waiting[PAGE:]]
+            waiting = [*answer["rest"], *waiting[len(batch) :]]
         return {key: found[key] for key in asked if key in found}
 
     @verb
@@ -354,8 +358,11 @@ class Verbs:
         for batch in _batches(changes, self._channel.limits["frame_bytes"]):
             try:
                 answer = yield self._apply(batch)
-            except errors.StoreUnavailable as error:
-                raise errors.StoreUnavailable(f"{error.message} {total} were {done} before that.", done=total) from None
+            except errors.DataStoreError as error:
+                if total:
+                    error.message = f"{total:,} of {len(changes):,} were {done}; of the next batch: {error.message}"
+                    error.fields["done"] = total
+                raise
             total += count(answer)
         return total
 
@@ -368,6 +375,12 @@ class Verbs:
 
     def __setattr__(self, name: str, value: object) -> None:
         raise errors.InvalidArgument(f"data_store.{name} cannot be assigned. Write data_store.set({name!r}, value).")
+
+    def __delattr__(self, name: str) -> None:
+        raise errors.InvalidArgument(f"data_store.{name} cannot be deleted. Write data_store.delete({name!r}).")
+
+    def __await__(self) -> NoReturn:
+        raise errors.InvalidArgument('a data_store is made without waiting. Remove "await" before it.')
 
     def __repr__(self) -> str:
         return f"data_store(namespace={self.namespace!r}, space={self.space!r})"
@@ -389,6 +402,7 @@ class DataStore(Verbs, SyncFace):
         """The same verbs for `await`, on the same namespace."""
         return AsyncDataStore(self._channel, self.namespace, frozen=self._frozen)
 
+    @explained
     def keys(
         self, prefix: str | None = None, *, after: str | None = None, limit: int | None = None, reverse: bool = False
     ) -> View[str]:
@@ -398,6 +412,7 @@ class DataStore(Verbs, SyncFace):
         """
         return View(self, Span.of(prefix, after, limit, reverse=reverse), "key", str)
 
+    @explained
     def items(
         self, prefix: str | None = None, *, after: str | None = None, limit: int | None = None, reverse: bool = False
     ) -> View[tuple[str, Any]]:
@@ -429,12 +444,14 @@ class DataStore(Verbs, SyncFace):
     def __len__(self) -> int:
         return self.count()
 
-    __hash__ = object.__hash__
+    def __aiter__(self) -> NoReturn:
+        raise errors.InvalidArgument('data_store is for "for". Write "async for key in data_store.aio.keys()".')
 
 
 class AsyncDataStore(Verbs, AsyncFace):
     """The verbs, for `await`."""
 
+    @explained
     def keys(
         self, prefix: str | None = None, *, after: str | None = None, limit: int | None = None, reverse: bool = False
     ) -> AsyncView[str]:
@@ -444,6 +461,7 @@ class AsyncDataStore(Verbs, AsyncFace):
         """
         return AsyncView(self, Span.of(prefix, after, limit, reverse=reverse), "key", str)
 
+    @explained
     def items(
         self, prefix: str | None = None, *, after: str | None = None, limit: int | None = None, reverse: bool = False
     ) -> AsyncView[tuple[str, Any]]:
@@ -455,6 +473,18 @@ class AsyncDataStore(Verbs, AsyncFace):
 
     def __getitem__(self, key: str) -> NoReturn:
         raise errors.InvalidArgument(f"data_store.aio has no [...]. Write await data_store.aio.get({key!r}).")
+
+    def __setitem__(self, key: str, value: object) -> NoReturn:
+        raise errors.InvalidArgument(f"data_store.aio has no [...]. Write await data_store.aio.set({key!r}, value).")
+
+    def __delitem__(self, key: str) -> NoReturn:
+        raise errors.InvalidArgument(f"data_store.aio has no [...]. Write await data_store.aio.delete({key!r}).")
+
+    def __contains__(self, key: object) -> NoReturn:
+        raise errors.InvalidArgument(f'data_store.aio has no "in". Write await data_store.aio.exists({key!r}).')
+
+    def __len__(self) -> NoReturn:
+        raise errors.InvalidArgument("data_store.aio has no len(). Write await data_store.aio.count().")
 
     def __iter__(self) -> NoReturn:
         raise errors.InvalidArgument('data_store.aio is not iterable. Write "async for key in data_store.aio.keys()".')
@@ -498,9 +528,9 @@ def _version(key: str, outcome: Request) -> str:
     return version
 
 
-def _batches(changes: list[Request], frame_bytes: int) -> Iterator[list[Request]]:
-    """Split changes so that each batch fits into one operation and one frame."""
-    batch: list[Request] = []
+def _batches(changes: list[T], frame_bytes: int) -> Iterator[list[T]]:
+    """Split changes or keys so that each batch fits into one operation and one frame."""
+    batch: list[T] = []
     used, nodes = _BATCH_SLACK, 0
     for change in changes:
         text = values.compact(change).encode()

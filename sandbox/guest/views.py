@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar
 
 from datastore import names
 from datastore.errors import InvalidArgument
@@ -74,7 +74,14 @@ class _View(Generic[T]):
         self._shape = shape
 
     def __repr__(self) -> str:
-        return f"{self._face!r}.{'keys' if self._detail == 'key' else 'items'}({self._span.prefix!r})"
+        return f"{self._face!r}.{self._verb}({self._span.prefix!r})"
+
+    @property
+    def _verb(self) -> str:
+        return "keys" if self._detail == "key" else "items"
+
+    def __await__(self) -> NoReturn:
+        raise InvalidArgument(f'{self._verb}() is not awaited. Write "async for ... in data_store.aio.{self._verb}()".')
 
     def _page(self, span: Span) -> Generator[Request, Any, tuple[list[T], Span | None]]:
         page = yield self._face._scan(span, self._detail)  # noqa: SLF001 - one subject in two files
@@ -91,6 +98,11 @@ class View(_View[T]):
         while span is not None:
             page, span = drive(self._face._channel, self._page(span))  # noqa: SLF001 - as above
             yield from page
+
+    def __aiter__(self) -> NoReturn:
+        raise InvalidArgument(
+            f'data_store.{self._verb}() is for "for". Write "async for ... in data_store.aio.{self._verb}()".'
+        )
 
     def __len__(self) -> int:
         if self._span.after is not None:
@@ -118,3 +130,6 @@ class AsyncView(_View[T]):
             page, span = await adrive(self._face._channel, self._page(span))  # noqa: SLF001 - as above
             for item in page:
                 yield item
+
+    def __iter__(self) -> NoReturn:
+        raise InvalidArgument(f'data_store.aio.{self._verb}() is for "async for". Write "async for ... in" it.')

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from datastore import Limits
-from datastore.errors import InvalidArgument, InvalidName, ValueNotStorable
+from datastore.errors import InvalidArgument, InvalidName, StoreUnavailable, ValueNotStorable
 from tests.world import World
 
 
@@ -188,6 +190,36 @@ def test_odd_keys_are_keys(the_world: World) -> None:
     for key in ODD_KEYS:
         assert store.get(key) == key
         assert store.delete(key) is True
+
+
+def test_keys_are_asked_for_in_as_many_frames_as_they_need(the_world: World) -> None:
+    store = the_world.agent(limits=Limits(value_bytes=65_536))
+    items = {f"{i:04}-" + "k" * 800: i for i in range(400)}
+    assert store.set_many(items) == 400
+    assert store.get_many(items) == items
+    assert store.delete_many(items) == 400
+
+
+def test_a_batch_that_fails_on_its_way_says_how_many_were_written(
+    the_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = the_world.agent()
+    engine = the_world.store.engine
+    apply, calls = engine.apply, []
+
+    async def failing(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 2:
+            raise StoreUnavailable("The store did not answer; nothing was changed.")
+        return await apply(*args)
+
+    monkeypatch.setattr(engine, "apply", failing)
+    with pytest.raises(StoreUnavailable) as caught:
+        store.set_many({f"k{i:04}": i for i in range(1200)})
+    assert str(caught.value) == (
+        "1,000 of 1,200 were written; of the next batch: The store did not answer; nothing was changed."
+    )
+    assert caught.value.done == store.count() == 1000
 
 
 def test_a_megabyte_of_text_and_twelve_of_values_come_back_whole(large_world: World) -> None:

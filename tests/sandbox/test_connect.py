@@ -24,6 +24,7 @@ from datastore import Scope, open_store
 from datastore.errors import (
     ConfigurationError,
     InvalidArgument,
+    InvalidName,
     NotSupported,
     StoreUnavailable,
     ValueNotStorable,
@@ -142,6 +143,8 @@ def test_a_dropped_data_store_leaves_no_thread_and_no_descriptor(url: str) -> No
         ({}, "connect needs user= and agent=, or scope="),
         ({"user": "a"}, "connect needs user= and agent="),
         ({"user": "a", "agent": "b", "scope": Scope(user="a", agent="b")}, "connect needs"),
+        ({"user": "bob", "scope": Scope(user="a", agent="b")}, "connect needs"),
+        ({"agent": "b", "scope": Scope(user="a", agent="b")}, "connect needs"),
     ],
 )
 def test_who_acts_must_be_said_once(url: str, given: dict[str, Any], error: str) -> None:
@@ -149,10 +152,11 @@ def test_who_acts_must_be_said_once(url: str, given: dict[str, Any], error: str)
         connect(url, **given)
 
 
-@pytest.mark.parametrize("user", ["", "@space", "a\0b", "x" * 257])
-def test_an_unusable_user_is_refused(url: str, user: str) -> None:
-    with pytest.raises(ValueError, match="user"):
+@pytest.mark.parametrize("user", ["", "@space", "a\0b", "x" * 257, 5])
+def test_an_unusable_user_is_refused_and_never_converted(url: str, user: Any) -> None:
+    with pytest.raises(InvalidName, match=r"^user ") as caught:
         connect(url, user=user, agent="a")
+    assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_scheme_is_refused_with_those_there_are() -> None:

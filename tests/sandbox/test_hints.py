@@ -28,28 +28,28 @@ Nearly = Callable[[Any], object]
 CASES: list[tuple[Nearly, type[Exception], str]] = [
     (lambda s: s.get(123), TypeError, 'key must be a string, got int 123. Write str(123) or f"user:{123}".'),
     (lambda s: s.get(("a", 1)), ValueError, "key must be a string, got tuple. Write a string such as 'report:1'."),
-    (lambda s: s.set("k", 1, ttl=60), TypeError, 'set() has no "ttl". Write ttl_seconds=3600 (seconds from now).'),
-    (lambda s: s.set("k", 1, ex=60), TypeError, 'set() has no "ex". Write ttl_seconds=3600 (seconds from now).'),
-    (lambda s: s.set("k", 1, expire=1), TypeError, 'set() has no "expire". Write ttl_seconds=3600 (seconds from now).'),
+    (lambda s: s.set("k", 1, ttl=60), TypeError, 'set() has no "ttl". Use ttl_seconds=3600 (seconds from now).'),
+    (lambda s: s.set("k", 1, ex=60), TypeError, 'set() has no "ex". Use ttl_seconds=3600 (seconds from now).'),
+    (lambda s: s.set("k", 1, expire=1), TypeError, 'set() has no "expire". Use ttl_seconds=3600 (seconds from now).'),
     (
         lambda s: s.add("k", 1, timeout=60),
         TypeError,
-        'add() has no "timeout". Write ttl_seconds=3600 (seconds from now).',
+        'add() has no "timeout". Use ttl_seconds=3600 (seconds from now).',
     ),
     (
         lambda s: s.list_keys(offset=3),
         TypeError,
-        'list_keys() has no "offset". Write after=KEY, the last key you have seen.',
+        'list_keys() has no "offset". Use after=KEY, the last key you have seen.',
     ),
     (
         lambda s: s.list_keys(cursor="x"),
         TypeError,
-        'list_keys() has no "cursor". Write after=KEY, the last key you have seen.',
+        'list_keys() has no "cursor". Use after=KEY, the last key you have seen.',
     ),
     (
         lambda s: s.set("k", 1, namespace="n"),
         TypeError,
-        'set() has no "namespace". Write use_namespace(name) and call the verb on that.',
+        'set() has no "namespace". Use use_namespace(name) and call the verb on that.',
     ),
     (
         lambda s: s.set("k", 1, flavour=1),
@@ -59,11 +59,43 @@ CASES: list[tuple[Nearly, type[Exception], str]] = [
     (
         lambda s: s.set("k"),
         TypeError,
-        (
-            "set() missing 1 required positional argument: 'value'. "
-            "Its arguments: key, value, metadata, ttl_seconds, if_version."
-        ),
+        "set() needs value. It takes key, value, metadata, ttl_seconds, if_version.",
     ),
+    (lambda s: s.get(), TypeError, "get() needs key. It takes key, default."),
+    (
+        lambda s: s.set("k", 1, {}, 60),
+        TypeError,
+        "set() takes at most 3 arguments by position, got 4. Write ttl_seconds=...",
+    ),
+    (
+        lambda s: s.delete("a", "b"),
+        TypeError,
+        "delete() takes at most 1 argument by position, got 2. Write if_version=...",
+    ),
+    (
+        lambda s: s.count("a", "b"),
+        TypeError,
+        "count() takes at most 1 argument by position, got 2. It takes prefix.",
+    ),
+    (lambda s: s.get("k", key="k"), TypeError, "get() was given key twice. Leave one out."),
+    (
+        lambda s: s.items(cursor="x"),
+        TypeError,
+        'items() has no "cursor". Use after=KEY, the last key you have seen.',
+    ),
+    (lambda s: s.keys(offset=3), TypeError, 'keys() has no "offset". Use after=KEY, the last key you have seen.'),
+    (
+        lambda s: s.use_namespace(namespace="x"),
+        TypeError,
+        'use_namespace() has no "namespace". Use use_namespace(name) and call the verb on that.',
+    ),
+    (lambda s: s.use_namespace(), TypeError, "use_namespace() needs name. It takes name."),
+    (
+        lambda s: s.use_namespace(5),
+        TypeError,
+        'namespace must be a string, got int 5. Write str(5) or f"user:{5}".',
+    ),
+    (lambda s: s.items(5), TypeError, 'prefix must be a string, got int 5. Write str(5) or f"user:{5}".'),
     (
         lambda s: s.get_many("abc"),
         TypeError,
@@ -180,9 +212,39 @@ def test_a_verb_of_another_store_is_answered_with_one_of_this(store: ConnectedDa
 
 @pytest.mark.parametrize("keyword", sorted(KEYWORDS))
 def test_a_keyword_of_another_store_is_answered_with_what_is_meant(store: ConnectedDataStore, keyword: str) -> None:
-    with pytest.raises(TypeError, match=re.escape(f'count() has no "{keyword}". Write {KEYWORDS[keyword]}.')):
+    with pytest.raises(TypeError, match=re.escape(f'count() has no "{keyword}". Use {KEYWORDS[keyword]}.')):
         store.count(**{keyword: 1})  # type: ignore[arg-type]  # the mistake is the case
     assert store.count() == 0
+
+
+ONE_FACE: list[tuple[Nearly, str]] = [
+    (lambda s: s.use_namespace("n").__await__(), 'a data_store is made without waiting. Remove "await" before it.'),
+    (lambda s: s.keys().__await__(), 'keys() is not awaited. Write "async for ... in data_store.aio.keys()".'),
+    (lambda s: s.aio.items().__await__(), 'items() is not awaited. Write "async for ... in data_store.aio.items()".'),
+    (lambda s: aiter(s.items()), 'data_store.items() is for "for". Write "async for ... in data_store.aio.items()".'),
+    (aiter, 'data_store is for "for". Write "async for key in data_store.aio.keys()".'),
+    (lambda s: iter(s.aio.items()), 'data_store.aio.items() is for "async for". Write "async for ... in" it.'),
+    (lambda s: iter(s.aio), 'data_store.aio is not iterable. Write "async for key in data_store.aio.keys()".'),
+    (lambda s: len(s.aio), "data_store.aio has no len(). Write await data_store.aio.count()."),
+    (lambda s: "k" in s.aio, "data_store.aio has no \"in\". Write await data_store.aio.exists('k')."),
+    (lambda s: s.aio["k"], "data_store.aio has no [...]. Write await data_store.aio.get('k')."),
+    (lambda s: s.aio.__setitem__("k", 1), "data_store.aio has no [...]. Write await data_store.aio.set('k', value)."),
+    (lambda s: s.aio.__delitem__("k"), "data_store.aio has no [...]. Write await data_store.aio.delete('k')."),
+    (
+        lambda s: delattr(s, "namespace"),
+        "data_store.namespace cannot be deleted. Write data_store.delete('namespace').",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), ONE_FACE, ids=[message[:40] for _, message in ONE_FACE])
+def test_what_only_the_other_face_can_do_is_told_its_mend(
+    store: ConnectedDataStore, call: Nearly, message: str
+) -> None:
+    with pytest.raises(DataStoreError) as caught:
+        call(store)
+    assert str(caught.value) == message
+    assert store.namespace == "default"
 
 
 def test_no_verb_is_among_the_names_of_other_stores() -> None:

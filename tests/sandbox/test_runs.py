@@ -184,6 +184,45 @@ async def test_awaiting_wrongly_is_explained(
     assert await connect(store, user="alice", agent="reader").aio.exists("k") is stored
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        (
+            "async def work(data_store):\n    await data_store.set('k', 1)\n"
+            "async def run():\n    await work(data_store.aio)\n    return data_store.get('k')"
+        ),
+        (
+            "data_store = data_store.aio\nasync def run():\n    await data_store.set('k', 1)\n"
+            "    return await data_store.get('k')"
+        ),
+    ],
+)
+async def test_a_name_that_the_agent_gives_to_the_asynchronous_face_is_not_judged(strict: Sandbox, code: str) -> None:
+    result = await run(strict, code)
+    assert (result.output, result.error) == (1, None)
+
+
+async def test_returning_the_data_store_itself_is_told_as_what_it_is(strict: Sandbox) -> None:
+    result = await run(strict, "def run(): return data_store")
+    assert "data_store is a handle, not data" in (result.error or "")
+
+
+async def test_a_tool_is_cancelled_with_its_run_and_stands_in_the_record(strict: Sandbox) -> None:
+    cancelled = asyncio.Event()
+
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    code = "async def run(_, tools): await tools['endless']()"
+    result = await run(strict, code, tools={"endless": endless}, limits=RunLimits(wall_seconds=0.5))
+    assert (result.outcome, result.limit) == ("limit", "wall_seconds")
+    assert cancelled.is_set()
+    assert [(each.name, each.outcome) for each in result.operations] == [("tool endless", "cancelled")]
+
+
 async def test_an_awaited_gather_and_a_task_are_not_mistaken_for_forgotten(strict: Sandbox) -> None:
     result = await run(
         strict,

@@ -139,8 +139,8 @@ def _refusal(error: OperationFailure, at: str) -> Exception:
 
 def _unusable() -> ConfigurationError:
     return ConfigurationError(
-        "The MongoDB URL cannot be used. Write mongodb://USER:PASSWORD@HOST:PORT/DATABASE, "
-        "with special characters of user and password percent-encoded."
+        "The MongoDB URL cannot be used. Write mongodb://HOST:PORT/DATABASE; credentials go before the host as "
+        "USER:PASSWORD and an at sign, with special characters percent-encoded."
     )
 
 
