@@ -15,13 +15,19 @@ from datastore.models import operator_scope
 from datastore.operations import Apply, Put
 from sandbox import ConnectedDataStore, connect
 from tests.admin.words import Ended, environment
+from tests.servers.mongo import fresh_database
 
 Command = Callable[..., Ended]
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'store.db'}"
+@pytest.fixture(params=["sqlite", "mongodb"])
+def url(request: pytest.FixtureRequest, tmp_path: Path, server_on_demand: Callable[[], str]) -> Iterator[str]:
+    """The URL of an empty store, on each engine in turn."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'store.db'}"
+        return
+    with fresh_database(server_on_demand()) as fresh:
+        yield fresh
 
 
 @pytest.fixture
