@@ -43,7 +43,12 @@ async def open_store(
     clock = clock or SystemClock()
     engine = await open_engine(url or settings.url, settings, clock)
     try:
-        store = Store(engine, clock=clock, flush_seconds=settings.flush_seconds)
+        store = Store(
+            engine,
+            clock=clock,
+            flush_seconds=settings.flush_seconds,
+            timeout_seconds=settings.operation_timeout_seconds,
+        )
     except BaseException:
         await engine.aclose()
         raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -32,6 +32,10 @@ from datastore.service.store import Store
 _log = logging.getLogger("datastore.dispatch")
 
 Message = dict[str, Any]
+
+_MOST_FIELDS: Final = 10
+"""More than any operation or mutation has: a peer could otherwise make the host explain each of its mistakes."""
+_MOST_ECHOED: Final = 100
 
 
 async def dispatch(store: Store, scope: Scope, message: Mapping[str, Any]) -> Message:
@@ -61,6 +65,8 @@ def parse(message: Mapping[str, Any]) -> Operation:
     Raises:
         DataStoreError: it is none; names the field.
     """
+    if len(message) > _MOST_FIELDS or any(len(each) > _MOST_FIELDS for each in _objects(message)):
+        raise InvalidArgument("not an operation: it has more fields than any operation has.")
     try:
         return OPERATION.validate_python(message)
     except ValidationError as error:
@@ -72,8 +78,13 @@ def _refusal(error: ValidationError) -> DataStoreError:
     own = first.get("ctx", {}).get("error")
     if isinstance(own, DataStoreError):
         return own
-    where = ".".join(str(part) for part in first["loc"])
-    return InvalidArgument(f"not an operation: {where or 'the message'}: {first['msg']}.")
+    where = ".".join(str(part)[:_MOST_ECHOED] for part in first["loc"])
+    return InvalidArgument(f"not an operation: {where or 'the message'}: {first['msg'][:_MOST_ECHOED]}.")
+
+
+def _objects(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    mutations = message.get("mutations")
+    return [each for each in mutations if isinstance(each, dict)] if isinstance(mutations, list) else []
 
 
 def wire(operation: Operation, answer: Answer) -> Any:

@@ -3,7 +3,7 @@
 Every error has a stable `code`, a message of one line that says what to do next, and `fields` with the facts as
 JSON. Each is also the built-in exception that existing code already catches. A code crosses the wire, never a
 class: both ends rebuild the class from the one table below. Standard library only, because this file enters the
-sandbox. It never holds a driver's text.
+sandbox. It never holds a driver's text. One subject, so longer than most files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The eight operations that an agent's verbs become, their mutations, and what the store answers.
 
 Operations come from an untrusted peer, so they are strict frozen pydantic models, parsed once at the boundary. None
-can name a user. Answers are made by the store itself and need no checks.
+can name a user. Answers are made by the store itself and need no checks. One subject, so longer than most files.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ Rules that every backend keeps:
 - Writing over a live entry keeps `created_*`, `access_count` and `last_accessed_*`; over an expired one it starts anew.
 - Names and values are data: never an operator, a field path, a pattern or an expression of the engine.
 - A driver's exception leaves as `StoreUnavailable`, or, unexpected, as it is; the service hides it from agents.
+One subject, so longer than most files.
 """
 
 from __future__ import annotations

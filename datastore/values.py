@@ -2,7 +2,7 @@
 
 A value is what JSON can say, or `bytes` as a whole. `plain` gives a private copy in plain JSON types or refuses
 with the path of the culprit; nothing is dropped, rounded or cut. Standard library only, because this file enters
-the sandbox.
+the sandbox. One subject, so longer than most files.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from datastore import dispatch, values
 from datastore.errors import DataStoreError, RunLimitExceeded
@@ -26,6 +26,9 @@ from sandbox.record import Record
 from sandbox.tools import ToolBox
 
 _log = logging.getLogger("datastore.broker")
+
+_FRAMES_A_TURN: Final = 64
+"""Frames of one peer that are taken before the others have their turn."""
 
 Message = dict[str, Any]
 
@@ -134,11 +137,15 @@ class Broker(asyncio.Protocol):
 
     def _proceed(self) -> None:
         """Begin calls from the backlog while there is room; read on only when none waits."""
-        while self._backlog and not self._choked and len(self._calls) < self._limits.in_flight:
+        for _ in range(_FRAMES_A_TURN):
+            if not self._may_begin():
+                break
             try:
-                self._accept(wire.unpack(payload := self._backlog.popleft()), len(payload))
+                self._take(self._backlog.popleft())
             except wire.ProtocolError as error:
                 return self._violated(error.reason)
+        if self._may_begin():
+            asyncio.get_running_loop().call_soon(self._proceed)
         if self._transport is None or self._transport.is_closing():
             return None
         if self._backlog or self._choked:
@@ -146,6 +153,15 @@ class Broker(asyncio.Protocol):
         else:
             self._transport.resume_reading()
         return None
+
+    def _may_begin(self) -> bool:
+        return bool(self._backlog) and not self._choked and len(self._calls) < self._limits.in_flight
+
+    def _take(self, payload: bytes) -> None:
+        """Take one frame, unless the peer has long been told that its budget is used up, and goes on all the same."""
+        if self.record.flooded(len(payload)):
+            raise wire.ProtocolError("it went on calling after its budget was used up")
+        self._accept(wire.unpack(payload), len(payload))
 
     def _accept(self, message: Message, size: int) -> None:
         number = message.pop("id", None)
@@ -163,8 +179,7 @@ class Broker(asyncio.Protocol):
         if self._say is None:
             raise wire.ProtocolError("a frame is no request")
         if isinstance(text := message.get("log"), str):
-            self.record.spend(size, 0)
-            self.record.log(text)
+            self.record.log(text, size)
         else:
             self._say(message)
 
@@ -192,7 +207,9 @@ class Broker(asyncio.Protocol):
             return await dispatch.dispatch(self._store, self._scope, message)
         try:
             answer = await self._tools.call(message)
-            values.check_size(len(values.compact(answer)), self._decoder.limit - wire.FRAME_SLACK, "the tool's result")
+            values.check_size(
+                len(values.compact(answer).encode()), self._decoder.limit - wire.FRAME_SLACK, "the tool's result"
+            )
         except DataStoreError as error:
             return {"error": error.as_dict()}
         return {"ok": answer}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from datastore import values
 from datastore.errors import RunLimitExceeded
 from sandbox.limits import PREVIEW, RunLimits
 from sandbox.result import Event, Operation
@@ -14,6 +14,9 @@ from sandbox.result import Event, Operation
 _log = logging.getLogger("datastore.run")
 
 _MOST_RECORDED: Final = 10_000
+_GRACE_CALLS: Final = 1_000
+_GRACE_BYTES: Final = 16 * 1024 * 1024
+_PREVIEW_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class Record:
@@ -38,6 +41,7 @@ class Record:
         self._log: list[str] = []
         self._log_left = limits.log_bytes
         self.log_dropped = False
+        self._notes = 0
 
     def begin(self, size: int) -> None:
         """Count a call of `size` bytes.
@@ -64,8 +68,25 @@ class Record:
         self.bytes_in += bytes_in
         self.bytes_out += bytes_out
 
-    def log(self, text: str) -> None:
-        """Keep a piece of the log while there is room; note that more came."""
+    def flooded(self, size: int) -> bool:
+        """Say whether a frame of `size` bytes comes from a peer that goes on long after it was told to stop.
+
+        What is refused costs the host too, so it is only answered for a while. An honest guest never comes here: it
+        hears of its budget with every further call, and keeps to the log's own bound.
+        """
+        limits = self._limits
+        return (
+            self.calls > limits.calls + _GRACE_CALLS
+            or self.bytes_in + size > limits.bytes + _GRACE_BYTES
+            or self._notes > limits.log_bytes + _GRACE_CALLS
+        )
+
+    def log(self, text: str, size: int) -> None:
+        """Keep a piece of the log, which came in `size` bytes, while there is room; note that more came."""
+        self._notes += 1
+        self.spend(size, 0)
+        if self.log_dropped:
+            return
         kept = text.encode("utf-8", "replace")[: max(self._log_left, 0)].decode("utf-8", "ignore")
         self._log_left -= len(text.encode("utf-8", "replace"))
         self.log_dropped = self.log_dropped or self._log_left < 0
@@ -120,8 +141,21 @@ def _keys(message: dict[str, Any]) -> Iterator[str]:
 
 def _value(message: dict[str, Any]) -> str | None:
     if "tool" in message:
-        return _cut(values.compact(message.get("args")))
+        return _preview(message.get("args"))
     mutations = message.get("mutations")
     if not isinstance(mutations, list) or len(mutations) != 1 or not isinstance(mutations[0], dict):
         return None
-    return _cut(values.compact(mutations[0].get("value"))) if "value" in mutations[0] else None
+    return _preview(mutations[0]["value"]) if "value" in mutations[0] else None
+
+
+def _preview(value: object) -> str:
+    """Return the beginning of a value as JSON, without encoding the rest."""
+    shown = ""
+    try:
+        for piece in _PREVIEW_ENCODER.iterencode(value):
+            shown += piece[:PREVIEW]
+            if len(shown) >= PREVIEW:
+                break
+    except RecursionError:
+        shown += "..."
+    return shown[:PREVIEW]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import keyword
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +17,10 @@ from datastore.errors import DataStoreError, InvalidArgument, ToolError
 from datastore.models import Scope
 
 CONTEXT: Final = "context"
+_MOST_SAID: Final = 1000
+_PLAIN_THREADS: Final = 32
+_PLAIN_AT_ONCE: Final = 4
+"""Plain functions of one run at once; more wait, so that one run cannot take every thread."""
 
 Callables = Mapping[str, Callable[..., Any]]
 
@@ -52,6 +58,7 @@ class ToolBox:
         self._table = {f"{kind}:{name}": each for kind, held in self._named.items() for name, each in held.items()}
         for module, members in self._modules.items():
             self._table |= {f"modules:{module}:{name}": each for name, each in members.items()}
+        self._plain_slots = asyncio.Semaphore(_PLAIN_AT_ONCE)
         for reference, each in self._table.items():
             _check(reference, each)
 
@@ -72,23 +79,54 @@ class ToolBox:
         function = self._table.get(reference)
         if function is None:
             raise InvalidArgument(f"there is no tool {reference!r:.100}.")
-        if CONTEXT in kwargs and _wants_context(function):
+        if CONTEXT in kwargs:
             raise InvalidArgument(f"{_shown(reference)}: the host gives {CONTEXT!r}. Leave it out.")
         given = {CONTEXT: self._context} if _wants_context(function) else {}
         try:
-            answer = await _invoke(function, args, {**kwargs, **given})
+            answer = await self._invoke(function, args, {**kwargs, **given})
             return pack_value({"value": values.plain(answer, "result")})
         except DataStoreError as error:
             raise ToolError(_shown(reference), error.message) from error
-        except Exception as error:
-            raise ToolError(_shown(reference), f"{type(error).__name__}: {error}"[:1000]) from error
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            raise ToolError(_shown(reference), "it was cancelled") from None
+        except (Exception, SystemExit) as error:
+            raise ToolError(_shown(reference), _said(error)) from error
+
+    async def _invoke(self, function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+        if inspect.iscoroutinefunction(function):
+            return await function(*args, **kwargs)
+        loop = asyncio.get_running_loop()
+        async with self._plain_slots:
+            answer = await loop.run_in_executor(_plain_tools(), _contained, function, args, kwargs)
+        return await answer if inspect.isawaitable(answer) else answer
 
 
-async def _invoke(function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
-    if inspect.iscoroutinefunction(function):
-        return await function(*args, **kwargs)
-    answer = await asyncio.to_thread(function, *args, **kwargs)
-    return await answer if inspect.isawaitable(answer) else answer
+@functools.cache
+def _plain_tools() -> ThreadPoolExecutor:
+    """Return the threads of plain functions, apart from those that the host uses for itself."""
+    return ThreadPoolExecutor(_PLAIN_THREADS, thread_name_prefix="datastore tool")
+
+
+def _contained(function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """Call a plain function; what asyncio would not carry out of a thread becomes an ordinary error."""
+    try:
+        return function(*args, **kwargs)
+    except StopIteration as error:
+        raise RuntimeError(_said(error)) from error
+    except Exception:
+        raise
+    except BaseException as error:
+        raise RuntimeError(_said(error)) from error
+
+
+def _said(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - the error's own text may be broken too
+        text = "it has no text"
+    return f"{type(error).__name__}: {text}"[:_MOST_SAID]
 
 
 def _parse(message: Mapping[str, Any]) -> tuple[str, list[Any], dict[str, Any]]:
@@ -108,10 +146,20 @@ def _unpacked(packed: object) -> Any:
 
 
 def _wants_context(function: Callable[..., Any]) -> bool:
+    return _context_parameter(function) is not None
+
+
+def _positional_context(function: Callable[..., Any]) -> bool:
+    parameter = _context_parameter(function)
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return parameter is not None and parameter.kind not in by_name
+
+
+def _context_parameter(function: Callable[..., Any]) -> inspect.Parameter | None:
     try:
-        return CONTEXT in inspect.signature(function).parameters
+        return inspect.signature(function).parameters.get(CONTEXT)
     except ValueError:  # Some built-in functions have no signature.
-        return False
+        return None
 
 
 def _awaitables(held: Callables) -> dict[str, bool]:
@@ -126,6 +174,8 @@ def _check(reference: str, function: object) -> None:
     shown = _shown(reference)
     if not callable(function):
         raise InvalidArgument(f"tool {shown!r} is not callable, got {type(function).__name__}.")
+    if _positional_context(function):
+        raise InvalidArgument(f"tool {shown!r} takes {CONTEXT!r} by position only. Take it by name.")
     dotted = not reference.startswith("tools:")
     parts = shown.split(".")
     if dotted and not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):

@@ -14,6 +14,9 @@ from sandbox.result import RunResult
 _EXITS: Final[dict[int, str]] = {signal.SIGXCPU: "cpu_seconds", signal.SIGKILL: "memory_bytes or cpu_seconds"}
 _ENDS: Final = {"store_unavailable": "store_unavailable", "run_limit_exceeded": "limit", "memory": "limit"}
 
+MOST_ERROR: Final = 8 * 1024
+MOST_TRACEBACK: Final = 32 * 1024
+
 Message = dict[str, Any]
 
 
@@ -26,7 +29,9 @@ def of_message(message: Message) -> RunResult:
     result, raised = message.get("result"), message.get("raised")
     if isinstance(result, dict) and len(message) == 1:
         try:
-            return RunResult("done", output=values.plain(unpack_value(result), "result"))
+            output = values.plain(unpack_value(result), "result")
+            values.check_size(values.size(output), values.VALUE_BYTES, "result")
+            return RunResult("done", output=output)
         except (DataStoreError, ValueError, TypeError) as error:
             raise ProtocolError("the result is no value") from error
     if not isinstance(raised, dict) or len(message) != 1:
@@ -38,12 +43,18 @@ def _raised(raised: Message) -> RunResult:
     error, trace, code, fields = (raised.get(name) for name in ("error", "traceback", "code", "fields"))
     if not isinstance(error, str) or not isinstance(trace, str):
         raise ProtocolError("the error is no text")
+    error, trace = _clean(error, MOST_ERROR), _clean(trace, MOST_TRACEBACK)
     outcome = _ENDS.get(code, "raised") if isinstance(code, str) else "raised"
     limit = None
     if outcome == "limit":
         named = fields.get("limit") if isinstance(fields, dict) else None
-        limit = "memory_bytes" if code == "memory" else str(named)[:100]
+        limit = "memory_bytes" if code == "memory" else _clean(named, 100) if isinstance(named, str) else "unknown"
     return RunResult(outcome, error=error, traceback=trace, limit=limit)  # type: ignore[arg-type]  # one of _ENDS
+
+
+def _clean(text: str, most: int) -> str:
+    """Return text that can be encoded, cut to `most` characters; an honest guest's text is shorter already."""
+    return text[:most].encode("utf-8", "replace").decode()
 
 
 def of_status(status: int) -> RunResult:

@@ -1,4 +1,7 @@
-"""The words of `datastore admin`: verbs, options and help. What they do is imported only when one is called."""
+"""The words of `datastore admin`: verbs, options and help. What they do is imported only when one is called.
+
+One subject, so longer than most files.
+"""
 # ruff: noqa: PLC0415 - help and mistakes of usage must not wait for the store's modules
 
 from __future__ import annotations

@@ -46,14 +46,22 @@ class Store:
         engine: the opened backend; the store closes it.
         clock: where time comes from.
         flush_seconds: how often counted reads are written.
+        timeout_seconds: deadline of an operation that takes the engine several steps.
         observers: told of every operation, after tracking.
     """
 
     def __init__(
-        self, engine: Engine, *, clock: Clock, flush_seconds: float = 1.0, observers: Sequence[Observer] = ()
+        self,
+        engine: Engine,
+        *,
+        clock: Clock,
+        flush_seconds: float = 1.0,
+        timeout_seconds: float = 10.0,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.engine = engine
         self.clock = clock
+        self._timeout_seconds = timeout_seconds
         self._tracking = Tracking(engine, clock, flush_seconds)
         self._observers: tuple[Observer, ...] = (self._tracking, *observers)
         self._home = (os.getpid(), asyncio.get_running_loop())
@@ -133,4 +141,4 @@ class Store:
             case Clear():
                 return Number(await engine.clear(policy.place(scope, operation.namespace), operation.prefix, now))
             case Copy():
-                return await writes.copy(engine, scope, operation, now)
+                return await writes.copy(engine, scope, operation, now, self._timeout_seconds)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -48,19 +49,21 @@ async def apply(backend: Backend, scope: Scope, operation: Apply, now: datetime)
     return await backend.apply(place, changes, actor)
 
 
-async def copy(backend: Backend, scope: Scope, operation: Copy, now: datetime) -> Number:
+async def copy(backend: Backend, scope: Scope, operation: Copy, now: datetime, timeout_seconds: float) -> Number:
     """Copy entries page by page, as writes of the acting agent; value, metadata and expiry are the source's.
 
     Raises:
         InvalidArgument: source and target are one.
-        StoreUnavailable: the engine failed on the way; the message says how many were copied.
+        StoreUnavailable: the engine failed on the way, or time was up; the message says how many were copied.
     """
     source, target = policy.place(scope, operation.namespace), policy.place(scope, operation.target)
     if source == target:
         raise InvalidArgument(f"{operation.namespace!r} cannot be copied onto itself. Name another namespace.")
     copied, after, actor = 0, None, _actor(scope, now)
+    deadline = time.monotonic() + timeout_seconds
     while True:
         try:
+            _in_time(deadline, timeout_seconds)
             page, after = await backend.scan(source, Span(operation.prefix, after), now)
             if page:
                 await backend.apply(target, [_copied(each) for each in page], actor)
@@ -72,6 +75,11 @@ async def copy(backend: Backend, scope: Scope, operation: Copy, now: datetime) -
         copied += len(page)
         if after is None:
             return Number(copied)
+
+
+def _in_time(deadline: float, timeout_seconds: float) -> None:
+    if time.monotonic() > deadline:
+        raise StoreUnavailable(f"The copy did not end within {timeout_seconds:g} seconds.")
 
 
 def _actor(scope: Scope, now: datetime) -> Actor:

@@ -9,13 +9,13 @@ never waits for the loop that it holds up. One subject, so longer than most file
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import select
 import socket
 import threading
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from datastore.errors import DataStoreError, NotSupported, StoreUnavailable, ValueTooLarge, from_dict
@@ -53,7 +53,7 @@ class Channel:
         self._turn = threading.Condition()
         self._pumping = False
         self._ended: str | None = None
-        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Listener] = weakref.WeakKeyDictionary()
+        self._loops: dict[asyncio.AbstractEventLoop, _Listener] = {}
         self._pid = os.getpid()
         self.unawaited: dict[int, tuple[str, bool]] = {}
         self.limits: dict[str, int] = self._greet()
@@ -85,8 +85,11 @@ class Channel:
         Raises:
             DataStoreError: the host refused or failed.
         """
-        number, waiter = self._request(request, _Waiter())
+        waiter = _Waiter()
+        number, frame = self._enrol(request, waiter)
         try:
+            with self._sent(waiter):
+                self._send(frame)
             self._wait(waiter)
         finally:
             self._pending.pop(number, None)
@@ -100,14 +103,16 @@ class Channel:
         """
         listener = self._listener()
         async with listener.slots:
-            arrived = listener.loop.create_future()
-            number, waiter = self._request(request, _Waiter(listener.waker(arrived)))
-            listener.enter()
+            arrived = asyncio.get_running_loop().create_future()
+            waiter = _Waiter(listener.waker(arrived))
+            number, frame = self._enrol(request, waiter)
             try:
+                with self._sent(waiter):
+                    await self._asend(frame)
                 if waiter.reply is None:
-                    await arrived
+                    with listener.listening():
+                        await arrived
             finally:
-                listener.leave()
                 self._pending.pop(number, None)
         return _open(waiter.reply)
 
@@ -117,22 +122,23 @@ class Channel:
         with self._sending:
             self._socket.close()
 
-    def _request(self, request: Message, waiter: _Waiter) -> tuple[int, _Waiter]:
+    def _enrol(self, request: Message, waiter: _Waiter) -> tuple[int, bytes]:
         if os.getpid() != self._pid:
             raise NotSupported("this data_store was made before a fork. Connect again in the child.")
         number = next(self._numbers)
         frame = self._pack({"id": number, **request})
         self._pending[number] = waiter
+        return number, frame
+
+    @contextlib.contextmanager
+    def _sent(self, waiter: _Waiter) -> Iterator[None]:
+        """Answer the waiter where the connection is, or turns out to be, at its end."""
         try:
-            self._send(frame)
+            yield
         except OSError:
             self._end("the host closed the connection")
-        except BaseException:
-            self._pending.pop(number, None)
-            raise
         if self._ended is not None and waiter.reply is None:
             waiter.reply = _gone(self._ended)
-        return number, waiter
 
     def _pack(self, message: Message) -> bytes:
         """Return a frame that the host will take: what it would end the run for is refused here."""
@@ -153,16 +159,50 @@ class Channel:
         return frame
 
     def _send(self, frame: bytes) -> None:
-        """Send all of a frame; while the host does not read, read what it says, so that neither waits for the other."""
-        rest = memoryview(frame)
         with self._sending:
+            self._finish(memoryview(frame), begun=False)
+
+    async def _asend(self, frame: bytes) -> None:
+        """Send without holding up the loop, in which the host may live too: a thread sends what does not fit."""
+        if not self._sending.acquire(blocking=False):
+            await asyncio.shield(asyncio.to_thread(self._send, frame))
+            return
+        rest = memoryview(frame)
+        try:
+            with contextlib.suppress(BlockingIOError):
+                rest = rest[self._socket.send(rest, socket.MSG_DONTWAIT) :]
+        except BaseException:
+            self._sending.release()
+            raise
+        if rest:
+            await asyncio.shield(asyncio.to_thread(self._finish_and_release, rest))
+        else:
+            self._sending.release()
+
+    def _finish_and_release(self, rest: memoryview) -> None:
+        try:
+            self._finish(rest, begun=True)
+        finally:
+            self._sending.release()
+
+    def _finish(self, rest: memoryview, *, begun: bool) -> None:
+        """Send all of it; while the host does not read, read what it says, so that neither waits for the other."""
+        try:
             while rest:
+                begun, before = True, begun  # An interruption may come between the sending and this line.
                 try:
                     rest = rest[self._socket.send(rest, socket.MSG_DONTWAIT) :]
                 except BlockingIOError:
+                    begun = before
                     readable, _, _ = select.select([self._socket], [self._socket], [])
                     if readable:
                         self._pump_if_free()
+        except BaseException:
+            if begun and rest:  # Half a frame is out, so whatever followed it would be taken for its other half.
+                self._end("a call was interrupted while it was being sent")
+                with contextlib.suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+            raise
 
     def _wait(self, waiter: _Waiter) -> None:
         while waiter.reply is None:
@@ -229,6 +269,7 @@ class Channel:
     def _listener(self) -> _Listener:
         loop = asyncio.get_running_loop()
         if loop not in self._loops:
+            self._loops = {each: known for each, known in self._loops.items() if not each.is_closed()}
             self._loops[loop] = _Listener(loop, self._socket.fileno(), self._pump_if_free, self.limits["in_flight"])
         return self._loops[loop]
 
@@ -239,22 +280,24 @@ class _Listener:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, descriptor: int, read: Callable[[], None], in_flight: int
     ) -> None:
-        self.loop = loop
+        self._loop = loop
         self.slots = asyncio.Semaphore(in_flight)
         self._descriptor = descriptor
         self._read = read
         self._waiting = 0
         self._thread = threading.get_ident()
 
-    def enter(self) -> None:
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
         self._waiting += 1
         if self._waiting == 1:
-            self.loop.add_reader(self._descriptor, self._read)
-
-    def leave(self) -> None:
-        self._waiting -= 1
-        if self._waiting == 0:
-            self.loop.remove_reader(self._descriptor)
+            self._loop.add_reader(self._descriptor, self._read)
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            if self._waiting == 0:
+                self._loop.remove_reader(self._descriptor)
 
     def waker(self, arrived: asyncio.Future[None]) -> Callable[[], None]:
         def resolve() -> None:
@@ -265,7 +308,8 @@ class _Listener:
             if threading.get_ident() == self._thread:
                 resolve()
             else:
-                self.loop.call_soon_threadsafe(resolve)
+                with contextlib.suppress(RuntimeError):  # Its loop was closed with the call in flight.
+                    self._loop.call_soon_threadsafe(resolve)
 
         return wake
 

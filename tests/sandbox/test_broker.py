@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import struct
@@ -162,6 +163,67 @@ async def test_many_containers_in_a_frame_are_refused_before_they_are_decoded(st
 async def test_commas_inside_strings_are_no_containers() -> None:
     text = ",[{" * 100_000 + '\\"'
     assert wire.unpack(json.dumps({"a": text}).encode()) == {"a": text}
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b'{"a":"' + b"," * 200_001 + b'\\"' * 2_600_000,
+        b'{"a":[' + b'"",' * 200_001 + b'""' * 2_000_000,
+        b'{"a":"' + b"," * 200_001 + b"\\" * 5_000_000,
+        '{"log":1,"x":["\u2201",'.encode("utf-16-le") + "[],".encode("utf-16-le") * 400_000,
+        ('{"log":1,"x":["\u2201",' + "[]," * 400_000 + '""]}').encode("utf-16-le"),
+    ],
+    ids=["escaped quotes", "empty strings", "backslashes", "utf-16 cut", "utf-16"],
+)
+async def test_a_frame_made_to_be_slow_is_refused_at_once(store: Store, frame: bytes) -> None:
+    """Quadratic work on one of these took hours; the bounded wait is many times what linear work takes."""
+    peer = Peer(store, RunLimits())
+    peer.broker._decoder.limit = 10**7
+    await peer.start()
+    async with asyncio.timeout(10):
+        sending = asyncio.create_task(peer.send(payload(frame)))
+        assert await peer.receive() is None
+        await asyncio.gather(sending, return_exceptions=True)
+    assert peer.broker.violation is not None
+    peer.sock.close()
+    await peer.broker.close()
+
+
+@pytest.mark.parametrize(
+    ("limits", "frame"),
+    [
+        (RunLimits(calls=10), {"id": 1, "op": "usage"}),
+        (RunLimits(calls=10), {"id": 1, "op": "nothing"}),
+        (RunLimits(bytes=1000), {"id": 1, "op": "x" * 40_000}),
+    ],
+)
+async def test_who_goes_on_long_after_the_budget_is_used_up_is_cut_off(
+    store: Store, limits: RunLimits, frame: Frame
+) -> None:
+    peer = Peer(store, limits)
+    await peer.start()
+
+    async def flood() -> None:
+        with contextlib.suppress(OSError):
+            await peer.send(*[frame] * 2_000)
+
+    async with asyncio.timeout(30):
+        flooding = asyncio.create_task(flood())
+        while await peer.receive() is not None:
+            pass
+        await flooding
+    assert peer.broker.violation == "it went on calling after its budget was used up"
+    assert peer.broker.record.calls <= 1_100
+    peer.sock.close()
+    await peer.broker.close()
+
+
+async def test_a_mistake_is_explained_in_few_words_however_large_it_is(peer: Peer) -> None:
+    await peer.send({"id": 1, "op": "x" * 50_000}, {"id": 2, "op": "usage", **{f"f{i}": 1 for i in range(1000)}})
+    answers = {answer["id"]: answer for answer in [await peer.receive(), await peer.receive()] if answer}
+    assert all(len(json.dumps(answer)) < 600 for answer in answers.values())
+    assert answers[2]["error"]["message"] == "not an operation: it has more fields than any operation has."
 
 
 async def test_a_reused_id_is_the_peers_own_confusion_and_harms_nobody(peer: Peer) -> None:

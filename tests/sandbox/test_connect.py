@@ -7,7 +7,9 @@ import contextlib
 import copy
 import gc
 import inspect
+import os
 import pickle
+import signal
 import socket
 import subprocess
 import sys
@@ -180,6 +182,53 @@ async def test_an_open_store_is_shared_by_connections_of_its_loop(url: str) -> N
             connected.get("k")
     with pytest.raises(StoreUnavailable):
         await connected.aio.get("k")
+
+
+async def test_what_does_not_fit_into_the_socket_at_once_does_not_hold_up_the_stores_own_loop(url: str) -> None:
+    async with open_store(url) as store, asyncio.timeout(30):
+        data_store = connect(store, user="alice", agent="a").aio
+        text = "x" * 2_000_000
+        await data_store.set("big", text)
+        await asyncio.gather(*(data_store.set(f"k{i}", "x" * 20_000) for i in range(100)))
+        assert await data_store.get("big") == text
+        assert await data_store.count() == 101
+
+
+def test_an_interrupted_call_ends_the_connection_and_hangs_nobody(store: ConnectedDataStore) -> None:
+    """Half a frame is out when the signal comes; what followed would be taken for its other half."""
+    previous = signal.signal(signal.SIGUSR1, _interrupt)
+    channel = store._channel
+    send = channel._socket
+
+    class Interrupted:
+        """A socket that is interrupted after the first part of a frame."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(send, name)
+
+        def send(self, data: Any, flags: int) -> int:
+            if len(data) < 1_000_000:
+                return send.send(data, flags)
+            sent = send.send(data[:1000], flags)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            return sent
+
+    channel._socket = Interrupted()  # type: ignore[assignment]  # the same interface
+    try:
+        with pytest.raises(Interruption):
+            store.set("k", "x" * 2_000_000)
+        with pytest.raises(StoreUnavailable, match="a call was interrupted while it was being sent"):
+            store.exists("k")
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+
+
+class Interruption(BaseException):
+    """What Ctrl-C or an agent's own alarm raises, wherever it comes."""
+
+
+def _interrupt(*_: object) -> None:
+    raise Interruption("now")
 
 
 async def test_serve_is_the_door_of_a_hosts_own_sandbox(url: str) -> None:

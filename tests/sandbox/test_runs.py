@@ -302,11 +302,18 @@ async def test_tools_get_json_and_the_hosts_context_alone(strict: Sandbox) -> No
     ("call", "error"),
     [
         ("tools['fails']()", "ToolError: fails: ValueError: no luck"),
-        ("tools['missing']()", "KeyError: \"no tool 'missing'; the host gave: fails, odd, wants\""),
+        (
+            "tools['missing']()",
+            "KeyError: \"no tool 'missing'; the host gave: cancels, exits, fails, mute, odd, stops, wants\"",
+        ),
         ("tools['odd']()", "ToolError: odd: result: set is not JSON; store sorted(...) as a list"),
         ("tools['fails'](object())", "ValueNotStorable: fails: argument 0: object is not JSON"),
         ("tools['wants'](context='bob')", "InvalidArgument: wants: the host gives 'context'. Leave it out."),
         ("tools['fails'](1, 2, 3)", "ToolError: fails: TypeError"),
+        ("tools['exits']()", "ToolError: exits: RuntimeError: SystemExit: 2"),
+        ("tools['stops']()", "ToolError: stops: RuntimeError: StopIteration: "),
+        ("tools['mute']()", "ToolError: mute: Mute: it has no text"),
+        ("await tools['cancels']()", "ToolError: cancels: it was cancelled"),
     ],
 )
 async def test_a_tool_that_fails_says_which_and_why(strict: Sandbox, call: str, error: str) -> None:
@@ -316,7 +323,24 @@ async def test_a_tool_that_fails_says_which_and_why(strict: Sandbox, call: str, 
     def wants(context: ToolContext) -> str:
         return context.scope.user
 
-    result = await run(strict, f"def run(_, tools): {call}", tools={"fails": fails, "odd": lambda: {1}, "wants": wants})
+    def exits() -> None:
+        raise SystemExit(2)
+
+    async def cancels() -> None:
+        raise asyncio.CancelledError
+
+    def stops() -> None:
+        next(iter(()))
+
+    class Mute(Exception):  # noqa: N818 - a case
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    def mute() -> None:
+        raise Mute
+
+    tools = {"fails": fails, "odd": lambda: {1}, "wants": wants, "exits": exits, "stops": stops, "mute": mute}
+    result = await run(strict, f"async def run(_, tools): {call}", tools={**tools, "cancels": cancels})
     assert result.outcome == "raised"
     assert (result.error or "").startswith(error)
 

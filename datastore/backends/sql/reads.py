@@ -7,7 +7,7 @@ Theory of operation:
   sizes, a running sum over them, and only the values under the budget. It is one statement, hence one moment in time.
 - Keys and counts come from the index alone.
 - Namespaces are found by jumping: the least one after the last, again and again, so that a namespace costs the same
-  however much it holds.
+  however much it holds. One subject, so longer than most files.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ Theory of operation:
   that hangs cannot be interrupted. Then alone a write is said to be uncertain.
 - Work that met a lock was rolled back and is done again until the deadline; so work must have no effects of its own.
 - A runner belongs to the event loop and the process that opened it, and refuses others.
+One subject, so longer than most files.
 """
 
 from __future__ import annotations

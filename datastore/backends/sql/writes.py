@@ -9,7 +9,7 @@ Theory of operation:
   the version in its WHERE. Whether a row was changed is the answer.
 - A lone change is its own transaction. A batch is one transaction, in which the unconditional changes of a kind go to
   the engine as one; keys are distinct, so order does not matter. A condition that fails aborts nothing.
-- The versions that stand where conditions failed are read last, in one go.
+- The versions that stand where conditions failed are read last, in one go. One subject, so longer than most files.
 """
 
 from __future__ import annotations
