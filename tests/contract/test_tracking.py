@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from datastore import Entry, Scope
+from datastore import Entry, Scope, Settings, open_store
 from datastore.models import operator_scope
-from datastore.operations import Get
+from datastore.operations import Apply, Get, Put
 from sandbox.guest.verbs import DataStore
-from tests.world import World
+from tests.world import Loop, World
 
 
 def entry_of(world: World, key: str = "k") -> Entry:
@@ -160,6 +161,45 @@ def test_counts_that_could_not_be_written_wait_for_the_next_flush(the_world: Wor
     store.get("k")
     the_world.flush()
     assert entry_of(the_world).access_count == 2
+
+
+def test_reads_are_written_by_themselves_within_the_interval(host_loop: Loop, tmp_path: Path) -> None:
+    """The flush is waited for, not timed: an event tells that the engine was given the counts."""
+
+    async def read_and_wait() -> list[Any]:
+        settings = Settings(flush_seconds=0.01)
+        async with open_store(f"sqlite:///{tmp_path / 'store.db'}", settings=settings) as store:
+            scope, written, given = Scope(user="alice", agent="reader"), asyncio.Event(), []
+            record = store.engine.record
+
+            async def listening(accesses: Any) -> None:
+                await record(accesses)
+                given.extend(accesses)
+                written.set()
+
+            store.engine.record = listening  # type: ignore[method-assign]  # the same, heard
+            await store.execute(scope, Apply(namespace="n", mutations=(Put(key="k"),)))
+            for _ in range(3):
+                await store.execute(scope, Get(namespace="n", keys=("k",)))
+            async with asyncio.timeout(30):
+                await written.wait()
+            return given
+
+    (access,) = host_loop.run(read_and_wait())
+    assert (access.key, access.count, access.agent) == ("k", 3, "reader")
+
+
+def test_a_full_buffer_drops_counts_and_says_so(
+    the_world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("datastore.service.tracking.MOST_PENDING", 2)
+    store = the_world.agent()
+    store.set_many({"a": 1, "b": 2, "c": 3})
+    store.get_all()
+    store.get_many(["a", "b"])
+    the_world.flush()
+    assert [entry_of(the_world, key).access_count for key in "abc"] == [2, 2, 0]
+    assert "1 reads were not counted: the buffer of 2 entries was full" in caplog.text
 
 
 def test_concurrent_reads_are_all_counted(the_world: World) -> None:

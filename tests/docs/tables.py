@@ -43,7 +43,7 @@ def verbs() -> dict[str, Callable[..., Any]]:
     """Every verb by its name, in the order of the source."""
     made = {name: each.function for name, each in vars_of(DataStore).items() if isinstance(each, verb)}
     plain = {name: vars_of(DataStore)[name] for name in (*_FACES, *_VIEWS)}
-    return dict(sorted((made | plain).items(), key=lambda item: item[1].__code__.co_firstlineno))
+    return dict(sorted((made | plain).items(), key=lambda item: inspect.unwrap(item[1]).__code__.co_firstlineno))
 
 
 def vars_of(kind: type) -> dict[str, Any]:
