@@ -31,6 +31,15 @@ async def start(url: str, driver: Driver = "motor", **settings: Any) -> MongoBac
         return await MongoBackend.open(url, Settings(mongo_driver=driver, **settings), RealClock())
 
 
+async def test_a_name_that_nobody_knows_is_a_store_that_is_away_and_no_mistake_of_configuration() -> None:
+    with pytest.raises(StoreUnavailable) as caught:
+        await MongoBackend.open("mongodb+srv://user:passw0rd@no-such-host.invalid/x", Settings(), RealClock())
+    assert str(caught.value) == (
+        "The name service has no MongoDB at no-such-host.invalid, or does not answer. "
+        "Correct the URL's host, or try again."
+    )
+
+
 async def test_a_start_makes_the_indexes_and_the_next_one_mends_what_is_missing(fresh_url: str, driver: Driver) -> None:
     await (await start(fresh_url, driver)).aclose()
     with pymongo.MongoClient[dict[str, Any]](fresh_url) as client:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import pymongo
+from dns.exception import DNSException
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import InvalidName, OperationFailure, PyMongoError
 
@@ -115,7 +116,8 @@ def answering(at: str) -> Iterator[None]:
     try:
         yield
     except DriverConfigurationError as error:
-        raise _unusable() from error
+        # The driver looks a `mongodb+srv` name up when it first needs a server.
+        raise _not_found(at) if isinstance(error.__cause__, DNSException) else _unusable() from error
     except PyMongoError as error:
         if not isinstance(error, OperationFailure) or error.timeout:
             raise StoreUnavailable(
@@ -135,6 +137,12 @@ def _refusal(error: OperationFailure, at: str) -> Exception:
             "Drop it; the next start makes it again."
         )
     return StoreUnavailable(f"MongoDB at {at} failed with code {error.code}; its own log says why.")
+
+
+def _not_found(at: str) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"The name service has no MongoDB at {at}, or does not answer. Correct the URL's host, or try again."
+    )
 
 
 def _unusable() -> ConfigurationError:
