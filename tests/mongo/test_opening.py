@@ -107,7 +107,6 @@ async def test_a_refused_user_is_an_error_that_names_the_address_only(fresh_url:
         "mongodb://host:secret/x",
         "mongodb://host:99999/x",
         "mongodb://host/my db",
-        "mongodb+srv://host/",
         "mongodb+srv://user:pass@a.b.c:27017/",
     ],
 )
