@@ -151,11 +151,7 @@ class Channel:
                 limit_bytes=limit,
             )
         if wire.nodes(frame) > wire.MOST_NODES:
-            raise ValueTooLarge(
-                f"one call would send more than {wire.MOST_NODES:,} values (numbers, strings, lists, objects). "
-                "Split the value over several keys, or store it as text: json.dumps(value).",
-                limit=wire.MOST_NODES,
-            )
+            raise too_many_values()
         return frame
 
     def _send(self, frame: bytes) -> None:
@@ -312,6 +308,15 @@ class _Listener:
                     self._loop.call_soon_threadsafe(resolve)
 
         return wake
+
+
+def too_many_values() -> ValueTooLarge:
+    """Return the error for what holds more values than the host takes in one frame."""
+    return ValueTooLarge(
+        f"one call would send more than {wire.MOST_NODES:,} values (numbers, strings, lists, objects). "
+        "Split the value over several keys, or store it as text: json.dumps(value).",
+        limit=wire.MOST_NODES,
+    )
 
 
 def _gone(reason: str) -> Message:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar
 from datastore import errors, names, values
 from datastore.entry import Entry, pack_value, unpack_value
 from sandbox.guest import hints, wire
-from sandbox.guest.channel import Channel
+from sandbox.guest.channel import Channel, too_many_values
 from sandbox.guest.faces import AsyncFace, Request, SyncFace, drive, explained, verb, writing
 from sandbox.guest.views import AsyncView, Span, View
 
@@ -355,7 +355,7 @@ class Verbs:
 
     def _apply_all(self, changes: list[Request], done: str, count: Callable[[Any], int]) -> Steps[int]:
         total = 0
-        for batch in _batches(changes, self._channel.limits["frame_bytes"]):
+        for batch in list(_batches(changes, self._channel.limits["frame_bytes"])):
             try:
                 answer = yield self._apply(batch)
             except errors.DataStoreError as error:
@@ -529,12 +529,18 @@ def _version(key: str, outcome: Request) -> str:
 
 
 def _batches(changes: list[T], frame_bytes: int) -> Iterator[list[T]]:
-    """Split changes or keys so that each batch fits into one operation and one frame."""
+    """Split changes or keys so that each batch fits into one operation and one frame.
+
+    Raises:
+        ValueTooLarge: one of them alone holds more values than a frame may.
+    """
     batch: list[T] = []
     used, nodes = _BATCH_SLACK, 0
     for change in changes:
         text = values.compact(change).encode()
         size, count = len(text) + 1, wire.nodes(text) + 1
+        if count > wire.MOST_NODES - PAGE:
+            raise too_many_values()
         if batch and (len(batch) == PAGE or used + size > frame_bytes or nodes + count > wire.MOST_NODES - PAGE):
             yield batch
             batch, used, nodes = [], _BATCH_SLACK, 0

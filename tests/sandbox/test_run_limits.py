@@ -122,6 +122,18 @@ async def test_what_would_break_the_protocol_is_refused_in_the_guest_and_does_no
     assert "ValueTooLarge: one call would send more than 200,000 values" in (result.error or "")
 
 
+async def test_a_batch_with_one_value_that_cannot_be_sent_writes_nothing(strict: Sandbox) -> None:
+    code = """
+def run():
+    try:
+        data_store.set_many({**{f"k{i}": i for i in range(2000)}, "z": [0] * 250_000})
+    except data_store.ValueTooLarge:
+        return data_store.count()
+"""
+    result = await strict.run(code, scope=ALICE)
+    assert (result.output, result.error) == (0, None)
+
+
 async def test_a_batch_of_many_small_values_is_split_to_what_the_host_takes(strict: Sandbox) -> None:
     code = """
 def run():
