@@ -1,10 +1,10 @@
 # Every target sets up what it needs on a bare machine; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check format clean
+.PHONY: help setup demo test lint check bench-sandbox format clean
 python := .venv/bin/python
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1	\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1	\2/' | expand -t 22
 
 setup: ## make .venv and install what tests need
 	@.ci/bootstrap test
@@ -23,6 +23,9 @@ lint: setup ## ruff, strict types, import contracts
 	@.venv/bin/lint-imports
 
 check: lint test ## all of CI: lint and test
+
+bench-sandbox: setup ## time cold and warm runs, and the way through the socket
+	@$(python) -m tests.benchmarks.bench_sandbox
 
 format: setup ## format the code, and mend what ruff can
 	@.venv/bin/ruff check --fix --quiet || true

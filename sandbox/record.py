@@ -38,6 +38,7 @@ class Record:
         self.bytes_in = 0
         self.bytes_out = 0
         self.operations: list[Operation] = []
+        self.operations_dropped = 0
         self._log: list[str] = []
         self._log_left = limits.log_bytes
         self.log_dropped = False
@@ -101,7 +102,7 @@ class Record:
 
     def called(self, message: dict[str, Any], answer: dict[str, Any], seconds: float) -> None:
         """Note a call that ended."""
-        if not self._keep or len(self.operations) >= _MOST_RECORDED:
+        if not self._keep:
             return
         name = message.get("op") or f"tool {str(message.get('tool')).partition(':')[2]}"
         namespace = message.get("namespace")
@@ -113,7 +114,10 @@ class Record:
             outcome="ok" if "ok" in answer else answer["error"]["code"],
             seconds=seconds,
         )
-        self.operations.append(operation)
+        if len(self.operations) < _MOST_RECORDED:
+            self.operations.append(operation)
+        else:
+            self.operations_dropped += 1
         self._tell(Event(operation=operation))
 
     def _tell(self, event: Event) -> None:

@@ -25,13 +25,20 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What the run used. `start_seconds` is from spawn to ready, `run_seconds` from ready to the end."""
+    """What the run used.
+
+    `queue_seconds` is how long it waited for its turn, `start_seconds` how long for its guest's start (nothing, with a
+    warm one), `run_seconds` how long it ran. `peak_memory_bytes` is the most that its guest held in memory, by the
+    kernel's account; None where that is not known: the guest ended before it could be read.
+    """
 
     calls: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    queue_seconds: float = 0.0
     start_seconds: float = 0.0
     run_seconds: float = 0.0
+    peak_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,8 @@ class RunResult:
     """How a run ended.
 
     `outcome` is done (with `output`), raised (with `error` and `traceback`), limit (`limit` names it),
-    store_unavailable or no_slot. `log` is what the agent printed; `log_dropped` says that more was.
+    store_unavailable, or no_slot (nothing was run; `error` says why). `log` is what the agent printed; `log_dropped`
+    says that more was. `operations` are the first 10,000 calls, and `operations_dropped` counts those beyond.
     """
 
     outcome: Outcome
@@ -50,6 +58,7 @@ class RunResult:
     log: str = ""
     log_dropped: bool = False
     operations: tuple[Operation, ...] = ()
+    operations_dropped: int = 0
     stats: Stats = field(default_factory=Stats)
 
 

@@ -12,10 +12,12 @@ from datastore.entry import pack_value
 from datastore.errors import InvalidArgument
 from datastore.models import Scope
 from datastore.service.store import Store
-from sandbox.isolation import choose
-from sandbox.limits import RunLimits
+from sandbox.isolation import Level, choose
+from sandbox.limits import PoolLimits, RunLimits
+from sandbox.pool import Pool
 from sandbox.result import Event, RunResult
 from sandbox.run import Run
+from sandbox.slot import finish
 from sandbox.tools import Callables, ToolBox
 
 
@@ -26,11 +28,18 @@ class Sandbox:
 
     Args:
         store: an open store; the sandbox does not close it.
-        isolation: `strict` (bubblewrap), or `unsafe_process` with `accept_no_isolation=True`; never a fallback.
+        isolation: `strict` (bubblewrap), or `unsafe_process` with `accept_no_isolation=True`; never a fallback. Or a
+            Level of your own.
         accept_no_isolation: the second yes that `unsafe_process` needs.
         run_as: the user (name or number) that launches guests; needed where the host is root.
         python: the guest's interpreter; default: the host's, or the system's where guests may not read the host's.
         limits: of each run, unless the run has its own.
+        pool_size: guests kept warm for runs to come. 0 starts one for each run, which suits a script; a service that
+            runs agents all day keeps as many as runs arrive together. Each holds some 11 MiB.
+        runs_at_once: runs that have a guest at the same time; more wait.
+        queue_size: runs that wait; one more ends at once with the outcome `no_slot`.
+        queue_seconds: how long a run waits before it ends with `no_slot`.
+        slot_idle_seconds: after how long a guest that nobody took is replaced.
 
     Raises:
         SandboxUnavailable: on entering; this machine cannot give that isolation; the message has the remedy.
@@ -40,26 +49,52 @@ class Sandbox:
         self,
         store: Store,
         *,
-        isolation: str = "strict",
+        isolation: str | Level = "strict",
         accept_no_isolation: bool = False,
         run_as: str | int | None = None,
         python: str | None = None,
         limits: RunLimits | None = None,
+        pool_size: int = 0,
+        runs_at_once: int = 64,
+        queue_size: int = 256,
+        queue_seconds: float = 10.0,
+        slot_idle_seconds: float = 300.0,
     ) -> None:
         self._store = store
         self._limits = limits or RunLimits()
-        self._level = choose(isolation, accept_no_isolation=accept_no_isolation, run_as=run_as, python=python)
+        self._level = (
+            choose(isolation, accept_no_isolation=accept_no_isolation, run_as=run_as, python=python)
+            if isinstance(isolation, str)
+            else isolation
+        )
+        bounds = PoolLimits(
+            size=pool_size,
+            runs_at_once=runs_at_once,
+            queue_size=queue_size,
+            queue_seconds=queue_seconds,
+            slot_idle_seconds=slot_idle_seconds,
+            start_seconds=self._limits.start_seconds,
+        )
+        self._pool = Pool(self._level, bounds)
+        self._is_open = False
         self._runs: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
         await self._level.prepare()
+        self._pool.open()
+        self._is_open = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Cancel the runs that are left, which kills them, and wait for their ends."""
+        """Cancel the runs that are left, which kills them, and wait until nothing of them or of the pool is left."""
+        self._is_open = False
+        await finish(self._close())
+
+    async def _close(self) -> None:
         for task in self._runs:
             task.cancel()
         await asyncio.gather(*self._runs, return_exceptions=True)
+        await self._pool.close()
 
     async def run(
         self,
@@ -93,6 +128,8 @@ class Sandbox:
             DataStoreError: the host's own mistake: an input that is not JSON, a tool that is not callable, no
                 isolation on this machine.
         """
+        if not self._is_open:
+            raise InvalidArgument("this sandbox is not open. Write: async with Sandbox(store) as sandbox: ...")
         scope = scope if scope.run else scope.model_copy(update={"run": uuid.uuid4().hex})
         run = Run(
             self._store,
@@ -103,7 +140,7 @@ class Sandbox:
             _start(code, input, file or f"{scope.agent}.py", environment),
             threads_bounded=self._level.name == "strict",
         )
-        task = asyncio.ensure_future(run.go(self._level))
+        task = asyncio.ensure_future(run.go(self._pool))
         self._runs.add(task)
         task.add_done_callback(self._runs.discard)
         try:

@@ -1,6 +1,7 @@
-"""The guest's life: greet, say ready, wait, confine itself, run one agent, say what came of it.
+"""The guest's life: say ready, wait to be taken, greet, confine itself, run one agent, say what came of it.
 
 Nothing of a user is here before the start message. The end of the socket ends the guest, at any time.
+One subject, so longer than most files.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import linecache
 import os
 import re
 import resource
+import select
 import socket
 import sys
+import time
 import traceback
 import types
 import warnings
@@ -26,7 +29,7 @@ from typing import Any, Final
 from datastore import values
 from datastore.entry import pack_value, unpack_value
 from datastore.errors import CODES, DataStoreError, InvalidArgument, ValueTooLarge
-from sandbox.guest import GUEST, hints
+from sandbox.guest import GUEST, hints, wire
 from sandbox.guest.binding import Tools, bind, named_error
 from sandbox.guest.channel import Channel
 from sandbox.guest.faces import verb
@@ -36,8 +39,26 @@ from sandbox.guest.verbs import DataStore
 _AGENT: Final = "agent"
 _NOT_AWAITABLE: Final = re.compile("can't be (used in 'await' expression|awaited)")
 _MOST_FRAMES: Final = 40
+_LINGER_MILLISECONDS: Final = 1000
+_COURTESY_SECONDS: Final = 0.005
 _FILES: Final = 64
 _FILE_BYTES: Final = 16 * 1024 * 1024
+_HELLO: Final = {
+    "hello": {
+        "protocol": wire.PROTOCOL,
+        "limits": dict.fromkeys(
+            ("value_bytes", "metadata_bytes", "frame_bytes", "in_flight", "log_bytes", "gather_bytes"), 1024
+        ),
+    }
+}
+_REHEARSAL: Final[dict[str, Any]] = {
+    "code": "import json\ndef run(given):\n    return data_store.get('k')\n",
+    "file": "rehearsal.py",
+    "input": {"value": {}},
+    "names": {},
+    "modules": {},
+    "tools": {},
+}
 _VERBS: Final = [name for name, each in inspect.getmembers(DataStore) if isinstance(each, verb)]
 
 
@@ -45,9 +66,13 @@ def main(descriptor: int) -> None:
     """Serve one run over an inherited socket."""
     os.closerange(3, descriptor)
     os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
-    channel = Channel(socket.socket(fileno=descriptor))
-    channel.post({"ready": True})
+    sock = socket.socket(fileno=descriptor)
+    _prepare()
+    sock.sendall(wire.pack({"ready": True}))
     os.dup2(1, 2)  # Diagnostics of the start went to stderr; from here on the log is the only way out.
+    if not sock.recv(1, socket.MSG_PEEK):
+        return  # Nobody took this guest.
+    channel = Channel(sock)
     message = channel.receive()
     if message is None:
         return
@@ -57,9 +82,6 @@ def main(descriptor: int) -> None:
     budget = [channel.limits["log_bytes"]]
     sys.stdout, sys.stderr = LogStream(channel, "stdout", budget), LogStream(channel, "stderr", budget)
     sys.stdin = io.StringIO()
-    warnings.filterwarnings("ignore", r"data_store\.aio\.", RuntimeWarning)  # The run ends with it as an error.
-    for kind in CODES.values():
-        kind.__module__ = "data_store"  # As the agent's author writes it: `except data_store.Conflict`.
     answer = _outcome(channel, start)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -67,7 +89,43 @@ def main(descriptor: int) -> None:
         channel.post(answer)
     except ValueTooLarge as error:
         channel.post({"raised": _described(error, start)})
+    _linger(sock)
     os._exit(0)  # Threads of the agent end with it.
+
+
+def _prepare() -> None:
+    """Do beforehand what needs nothing of the run, so that the run need not wait for it."""
+    warnings.filterwarnings("ignore", r"data_store\.aio\.", RuntimeWarning)  # The run ends with it as an error.
+    for kind in CODES.values():
+        kind.__module__ = "data_store"  # As the agent's author writes it: `except data_store.Conflict`.
+    _rehearse()
+    gc.freeze()  # What is loaded now stays; a run's own collections pass over it.
+
+
+def _rehearse() -> None:
+    """Run an agent of our own once, over a socket of our own: first times are slow."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.sendall(wire.pack(_HELLO))
+        channel = Channel(ours)
+        theirs.sendall(wire.pack({"id": 1, "ok": {"items": [{"value": 1}], "rest": []}}))
+        wire.pack(_outcome(channel, _REHEARSAL))
+        channel.close()
+    for name in ("data_store", _AGENT):
+        sys.modules.pop(name, None)
+    linecache.clearcache()
+
+
+def _linger(sock: socket.socket) -> None:
+    """Wait until the host has hung up, and then until it has gone on.
+
+    Only a process that is still there shows how much memory it held; and taking one down takes a processor for a
+    millisecond, which the host may need for the run's result.
+    """
+    hung_up = select.poll()
+    hung_up.register(sock, select.POLLRDHUP)
+    hung_up.poll(_LINGER_MILLISECONDS)
+    time.sleep(_COURTESY_SECONDS)
 
 
 def _confine(limits: dict[str, Any]) -> None:

@@ -155,6 +155,23 @@ async def test_a_flood_of_output_is_cut_and_said_to_be(strict: Sandbox) -> None:
     assert len(result.log) == 1000 + len("\n[log cut at 1,000 bytes]\n")
 
 
+async def test_calls_beyond_those_that_are_kept_are_counted(strict: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sandbox.record._MOST_RECORDED", 3)
+    result = await strict.run("def run():\n    for _ in range(5): data_store.get('k')", scope=ALICE)
+    assert (len(result.operations), result.operations_dropped, result.stats.calls) == (3, 2, 5)
+
+
+async def test_a_guest_that_leaves_its_connection_and_goes_on_is_told_from_one_that_the_kernel_ended(
+    strict: Sandbox,
+) -> None:
+    code = "import os, time\ndef run():\n    os.closerange(3, 256)\n    time.sleep(60)"
+    result = await strict.run(code, scope=ALICE)
+    assert (result.outcome, result.error) == (
+        "raised",
+        "the agent closed its connection to the host and went on without it",
+    )
+
+
 async def test_a_tools_result_over_the_frame_is_refused(strict: Sandbox) -> None:
     result = await strict.run("def run(_, tools): tools['big']()", scope=ALICE, tools={"big": lambda: "x" * 6_000_000})
     assert result.outcome == "raised"
