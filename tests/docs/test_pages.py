@@ -49,7 +49,7 @@ def test_every_make_command_of_a_page_is_a_target_of_the_makefile(page: Path) ->
     typed = "".join(block.text for block in blocks(page) if block.language == "console")
     named = set(re.findall(r"^\$ make (\S+)", typed, re.MULTILINE))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert named <= set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
+    assert named <= set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
