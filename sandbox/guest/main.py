@@ -42,6 +42,7 @@ _MOST_FRAMES: Final = 40
 _LINGER_MILLISECONDS: Final = 1000
 _COURTESY_SECONDS: Final = 0.005
 _FILES: Final = 64
+_SIGNALS: Final = 64
 _FILE_BYTES: Final = 16 * 1024 * 1024
 _HELLO: Final = {
     "hello": {
@@ -136,6 +137,7 @@ def _confine(limits: dict[str, Any]) -> None:
         resource.RLIMIT_FSIZE: (_FILE_BYTES,) * 2,
         resource.RLIMIT_NOFILE: (_FILES,) * 2,
         resource.RLIMIT_MEMLOCK: (0, 0),
+        getattr(resource, "RLIMIT_SIGPENDING", 11): (_SIGNALS,) * 2,  # Guests of one account share what is left.
         getattr(resource, "RLIMIT_MSGQUEUE", 12): (0, 0),
     }
     if limits["threads"] is not None:

@@ -91,8 +91,10 @@ def _links() -> list[str]:
 
 def _remaining(bootstrap: int, seccomp: int) -> list[str]:
     return [
-        # All that is mounted writable is remounted: /dev, and / with /tmp in it. No /proc at all.
-        *("--dev", "/dev", "--remount-ro", "/dev", "--dir", "/tmp"),  # noqa: S108 - the guest's own.
+        # All that is mounted writable is remounted: /dev, and / with /tmp in it. No /proc at all, and no terminals, of
+        # which a machine has a limited number.
+        *("--dev", "/dev", "--tmpfs", "/dev/pts", "--remount-ro", "/dev/pts", "--remount-ro", "/dev"),
+        *("--dir", "/tmp"),  # noqa: S108 - the guest's own.
         *("--perms", "0444", "--ro-bind-data", str(bootstrap), BOOTSTRAP),
         *("--remount-ro", "/", "--chdir", "/tmp", "--seccomp", str(seccomp)),  # noqa: S108
     ]

@@ -81,6 +81,8 @@ def _only(argument: int, *values: int) -> list[Instruction]:
     return [bpf.load_argument(argument), *allowed, bpf.end(DENY)]
 
 
+_F_SETPIPE_SZ: Final = 1031
+
 _CONDITIONS: Final[dict[str, list[Instruction]]] = {
     # A thread of this process, never a process, never a namespace.
     "clone": [
@@ -93,6 +95,8 @@ _CONDITIONS: Final[dict[str, list[Instruction]]] = {
     "clone3": [bpf.end(UNKNOWN)],
     "socketpair": _only(0, socket.AF_UNIX),
     "ioctl": _only(1, *_TERMINAL_AND_BLOCKING),
+    # A grown pipe comes out of a store of memory that all guests of the account share.
+    "fcntl": [bpf.load_argument(1), *bpf.if_equal(_F_SETPIPE_SZ, DENY), bpf.end(ALLOW)],
     "prctl": _only(0, *_PRCTL),
     # Its own limits: a process of the same uid could otherwise be killed through its CPU limit.
     "prlimit64": _only(0, 0),

@@ -29,7 +29,6 @@ fsync                    74    82
 fdatasync                75    83
 fadvise64               221   223
 flock                    73    32
-fcntl                    72    25
 dup                      32    23
 dup2                     33     -
 dup3                    292    24
@@ -189,6 +188,7 @@ clone                    56   220
 clone3                  435   435
 socketpair               53   199
 ioctl                    16    29
+fcntl                    72    25
 prctl                   157   167
 prlimit64               302   261
 """

@@ -1,0 +1,121 @@
+"""A host that is killed takes its guests along at strict, whatever they do and however far they have come."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import sandbox
+from tests.sandbox.test_isolation_guest import members
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(30)]
+
+ROOT = Path(sandbox.__file__).parent.parent
+GUESTS = 3
+
+HOST = """
+import asyncio, sys
+from datastore import Scope, open_store
+from sandbox import RunLimits, Sandbox
+from tests.attacks.arsenal import agent
+from tests.attacks.stage import RUN_AS
+
+async def main(url, level):
+    async with (
+        open_store(url) as store,
+        Sandbox(store, isolation=level, accept_no_isolation=True, run_as=RUN_AS) as sandbox,
+    ):
+        spawn = sandbox._level.spawn
+        def recording(*given):
+            guest = spawn(*given)
+            print("started", guest.pid, flush=True)
+            return guest
+        sandbox._level.spawn = recording
+        def say(event):
+            if event.log:
+                print("attempted", flush=True)
+        source, given = agent("lifetime.ignore_everything", {})
+        limits = RunLimits(wall_seconds=20, cpu_seconds=5)
+        async with asyncio.TaskGroup() as group:
+            for each in range(int(sys.argv[3])):
+                scope = Scope(user=f"user{each}", agent="worker")
+                group.create_task(sandbox.run(source, given, scope=scope, limits=limits, on_event=say))
+
+asyncio.run(main(*sys.argv[1:3]))
+"""
+
+
+@contextlib.asynccontextmanager
+async def host(folder: Path, level: str, until: str) -> AsyncIterator[list[int]]:
+    """Start a host, let it come to where each guest has said a word, kill it, and return the guests' groups."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", HOST, f"sqlite:///{folder / 'store.db'}", level, str(GUESTS)),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdout is not None
+    groups: list[int] = []
+    counted = 0
+    try:
+        async with asyncio.timeout(20):
+            while counted < GUESTS:
+                word, *pid = (await process.stdout.readline()).split()
+                groups.extend(map(int, pid))
+                counted += word.decode() == until
+        yield groups
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        for group in groups:
+            # Only reached with somebody alive if a test failed, or at unsafe_process.
+            if members(group):
+                os.killpg(group, signal.SIGKILL)
+
+
+def alive_after_a_second(groups: list[int]) -> list[int]:
+    """Wait for the end of every process of these groups, for a second altogether; return who is left."""
+    deadline = time.monotonic() + 1
+    for pid in [pid for group in groups for pid in members(group)]:
+        _wait(pid, deadline - time.monotonic())
+    return [pid for group in groups for pid in members(group)]
+
+
+def _wait(pid: int, seconds: float) -> None:
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    poll.poll(max(0, seconds * 1000))
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("until", ["started", "attempted"])
+async def test_a_host_that_is_killed_leaves_no_guest_alive_a_second_later(tmp_path: Path, until: str) -> None:
+    async with host(tmp_path, "strict", until) as groups:
+        assert all(members(group) for group in groups)
+        os.kill(_host_of(groups), signal.SIGKILL)
+        assert alive_after_a_second(groups) == []
+
+
+async def test_at_unsafe_process_guests_that_are_deaf_to_their_socket_outlive_the_host(tmp_path: Path) -> None:
+    async with host(tmp_path, "unsafe_process", "attempted") as groups:
+        os.kill(_host_of(groups), signal.SIGKILL)
+        assert alive_after_a_second(groups) == groups
+
+
+def _host_of(groups: list[int]) -> int:
+    """Return the process that started these: the one parent of their leaders."""
+    (parent,) = {int(Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[1]) for each in groups}
+    return parent
