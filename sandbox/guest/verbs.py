@@ -16,12 +16,11 @@ from datastore.entry import Entry, pack_value, unpack_value
 from sandbox.guest import hints, wire
 from sandbox.guest.channel import Channel, too_many_values
 from sandbox.guest.faces import AsyncFace, Request, SyncFace, drive, explained, verb, writing
-from sandbox.guest.views import AsyncView, Span, View
+from sandbox.guest.views import PAGE, AsyncView, Span, View
 
 T = TypeVar("T")
 Steps = Generator[Request, Any, T]
 
-PAGE: Final = 1000
 _BATCH_SLACK: Final = 4096
 
 

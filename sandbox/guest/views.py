@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PAGE: Final = 1000
+PAGE: Final = 1000
+"""The most that one operation names or returns: the host's own bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Span:
     after: str | None = None
     limit: int | None = None
     reverse: bool = False
-    page: int = _PAGE
+    page: int = PAGE
 
     @classmethod
     def of(cls, prefix: object, after: object, limit: object, *, reverse: object) -> Self:
@@ -57,7 +58,7 @@ class Span:
         left = None if self.limit is None else self.limit - got
         if page["next"] is None or left == 0:
             return None
-        size = min(_PAGE, 2 * got) if got < self.request()["limit"] else self.page
+        size = min(PAGE, 2 * got) if got < self.request()["limit"] else self.page
         return replace(self, after=page["next"], limit=left, page=size)
 
     def holds(self, key: str) -> bool:

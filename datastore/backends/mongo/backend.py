@@ -31,7 +31,6 @@ class MongoBackend(Inspection, Writer):
 
     def __init__(self, database: Database, settings: Settings, *, collect_garbage: bool = True) -> None:
         options: dict[str, Any] = {"codec_options": UNDECODED, "read_preference": ReadPreference.PRIMARY}
-        self._database = database
         self._entries = database.get_collection(settings.mongo_collection, write_concern=_DURABLE, **options)
         self._counts = database.get_collection(settings.mongo_collection, write_concern=_COUNTED, **options)
         self._collect_garbage = collect_garbage
