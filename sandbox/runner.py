@@ -95,6 +95,7 @@ class Sandbox:
             task.cancel()
         await asyncio.gather(*self._runs, return_exceptions=True)
         await self._pool.close()
+        await self._level.close()
 
     async def run(
         self,

@@ -54,7 +54,7 @@ class Slot(asyncio.Protocol):
         except BaseException:
             await finish(slot.end())
             raise
-        slot._status = _status_file(slot.guest.pid)
+        slot._status = _status_file(await slot.guest.started())
         return slot
 
     async def _spawn(self, level: Level) -> None:
@@ -173,7 +173,7 @@ async def leave(guest: Guest) -> bool:
     return True
 
 
-def _status_file(pid: int) -> int | None:
+def _status_file(pid: int | None) -> int | None:
     """Open the kernel's account of the innermost process of a guest that has not run agent code yet.
 
     An open file stays with its process: it never shows another one that got the same number later.

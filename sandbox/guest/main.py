@@ -64,11 +64,10 @@ _VERBS: Final = [name for name, each in inspect.getmembers(DataStore) if isinsta
 
 
 def main(descriptor: int) -> None:
-    """Serve one run over an inherited socket."""
+    """Serve one run over an inherited socket; every other descriptor is closed."""
     os.closerange(3, descriptor)
     os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
     sock = socket.socket(fileno=descriptor)
-    _prepare()
     sock.sendall(wire.pack({"ready": True}))
     os.dup2(1, 2)  # Diagnostics of the start went to stderr; from here on the log is the only way out.
     if not sock.recv(1, socket.MSG_PEEK):
@@ -94,7 +93,7 @@ def main(descriptor: int) -> None:
     os._exit(0)  # Threads of the agent end with it.
 
 
-def _prepare() -> None:
+def prepare() -> None:
     """Do beforehand what needs nothing of the run, so that the run need not wait for it."""
     warnings.filterwarnings("ignore", r"data_store\.aio\.", RuntimeWarning)  # The run ends with it as an error.
     for kind in CODES.values():

@@ -5,7 +5,6 @@ This package knows processes, namespaces and system calls. What is said over the
 
 from sandbox.isolation.choice import LEVELS, choose
 from sandbox.isolation.diagnosis import explain
-from sandbox.isolation.level import Level
-from sandbox.isolation.process import Guest
+from sandbox.isolation.level import Guest, Level
 
 __all__ = ["LEVELS", "Guest", "Level", "choose", "explain"]

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 from datastore.errors import SandboxUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sandbox.isolation.interpreter import Interpreter
 
 OLDEST: Final = (0, 8)
@@ -51,23 +53,39 @@ def _version(path: str) -> str:
     return done.stdout.strip()
 
 
-def arguments(interpreter: Interpreter, *, bootstrap: int, seccomp: int) -> bytes:
+def arguments(interpreter: Interpreter, files: Mapping[str, int], *, seccomp: int) -> bytes:
     """Return bubblewrap's words for one guest, as `--args` reads them.
 
     Args:
         interpreter: What to mount.
-        bootstrap: The descriptor of the bootstrap archive.
+        files: Descriptors of what else the guest can read, by its path there.
         seccomp: The descriptor of the filter.
     """
-    words = [*_namespaces(), *_environment(), *_files(interpreter), *_remaining(bootstrap, seccomp)]
+    confined = ["--disable-userns", "--assert-userns-disabled", "--as-pid-1", "--seccomp", str(seccomp)]
+    return _joined([*_world(interpreter, files), *confined])
+
+
+def arguments_of_zygote(interpreter: Interpreter, files: Mapping[str, int]) -> bytes:
+    """Return bubblewrap's words for a process that makes guests: they get namespaces and a filter of their own.
+
+    It is not the first process of its namespace, as its guests are of theirs: what tells processes apart by their
+    number, and then makes new randomness, must see a change.
+    """
+    return _joined(_world(interpreter, files))
+
+
+def _joined(words: list[str]) -> bytes:
     return b"".join(word.encode() + b"\0" for word in words)
+
+
+def _world(interpreter: Interpreter, files: Mapping[str, int]) -> list[str]:
+    return [*_namespaces(), *_environment(), *_files(interpreter), *_remaining(files)]
 
 
 def _namespaces() -> list[str]:
     return [
-        *("--unshare-all", "--unshare-user", "--disable-userns", "--assert-userns-disabled"),
         # No --new-session: the guest must stay in the process group by which it is killed.
-        *("--die-with-parent", "--as-pid-1"),
+        *("--unshare-all", "--unshare-user", "--die-with-parent"),
         *("--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--hostname", "sandbox"),
     ]
 
@@ -89,12 +107,13 @@ def _links() -> list[str]:
     return [word for path in merged for word in ("--symlink", str(path.readlink()), str(path))]
 
 
-def _remaining(bootstrap: int, seccomp: int) -> list[str]:
+def _remaining(files: Mapping[str, int]) -> list[str]:
+    data = [("--perms", "0444", "--ro-bind-data", str(number), path) for path, number in files.items()]
     return [
         # All that is mounted writable is remounted: /dev, and / with /tmp in it. No /proc at all, and no terminals, of
         # which a machine has a limited number.
         *("--dev", "/dev", "--tmpfs", "/dev/pts", "--remount-ro", "/dev/pts", "--remount-ro", "/dev"),
         *("--dir", "/tmp"),  # noqa: S108 - the guest's own.
-        *("--perms", "0444", "--ro-bind-data", str(bootstrap), BOOTSTRAP),
-        *("--remount-ro", "/", "--chdir", "/tmp", "--seccomp", str(seccomp)),  # noqa: S108
+        *(word for words in data for word in words),
+        *("--remount-ro", "/", "--chdir", "/tmp"),  # noqa: S108
     ]

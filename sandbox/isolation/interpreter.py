@@ -44,9 +44,9 @@ class Interpreter:
     mounts: tuple[tuple[str, str], ...]
     hidden: tuple[str, ...]
 
-    def command(self, bootstrap: str, descriptor: int) -> tuple[str, ...]:
-        """Return the command that runs a bootstrap archive on a socket's descriptor."""
-        return (self.executable, *FLAGS, bootstrap, str(descriptor))
+    def command(self, archive: str, *descriptors: int) -> tuple[str, ...]:
+        """Return the command that runs an archive on inherited descriptors."""
+        return (self.executable, *FLAGS, archive, *map(str, descriptors))
 
 
 def find(python: str | None, prefix: tuple[str, ...]) -> Interpreter:

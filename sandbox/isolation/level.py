@@ -7,7 +7,25 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import socket
 
-    from sandbox.isolation.process import Guest
+
+class Guest(Protocol):
+    """One guest, from its start to its end. It belongs to the event loop that was running when it was started."""
+
+    async def started(self) -> int | None:
+        """Wait until the guest is there; return its pid on the host, or None where it never came to be."""
+
+    async def wait(self) -> int:
+        """Wait until the guest has ended, and nothing of it is left; any number of tasks may, as often as they like.
+
+        Returns:
+            Its exit status: negative for a signal, or 128 plus its number where a launcher reports it.
+        """
+
+    def kill(self) -> None:
+        """Kill every process of the guest, at once; nothing happens if it has ended already."""
+
+    async def stderr(self) -> str:
+        """Return the last 8 KiB of what its start wrote to stderr so far, without waiting for more."""
 
 
 class Level(Protocol):
@@ -34,3 +52,6 @@ class Level(Protocol):
         Raises:
             SandboxUnavailable: The operating system refused to start a process.
         """
+
+    async def close(self) -> None:
+        """Release what the level holds beside its guests, which have ended before; idempotent."""

@@ -22,7 +22,7 @@ from sandbox.isolation.diagnosis import explain
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sandbox.isolation.process import Guest
+    from sandbox.isolation.level import Guest
 
 ATTACKS: Final = frozenset(
     {

@@ -24,8 +24,8 @@ STDERR_BYTES: Final = 8 * 1024
 _PIPE_BYTES: Final = 64 * 1024
 
 
-class Guest:
-    """A started guest. It belongs to the event loop that was running when it was started."""
+class Process:
+    """A guest that is a process of its own group. It belongs to the event loop that was running at its start."""
 
     def __init__(self, process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop) -> None:
         self.pid = process.pid
@@ -35,6 +35,10 @@ class Guest:
         self._loop = loop
         self._pidfd = os.pidfd_open(process.pid)
         loop.add_reader(self._pidfd, self._reap)
+
+    async def started(self) -> int:
+        """Return its pid: it is there as soon as this object is."""
+        return self.pid
 
     async def wait(self) -> int:
         """Wait until the guest has ended; any number of tasks may, as often as they like.
@@ -87,7 +91,7 @@ class Guest:
             self._process.stderr.close()
 
 
-def launch(command: Sequence[str], *, inherit: Sequence[int], environment: Mapping[str, str]) -> Guest:
+def launch(command: Sequence[str], *, inherit: Sequence[int], environment: Mapping[str, str]) -> Process:
     """Start a guest in a session of its own, with no descriptors but stdio and those it inherits.
 
     Raises:
@@ -99,7 +103,7 @@ def launch(command: Sequence[str], *, inherit: Sequence[int], environment: Mappi
     except OSError as error:
         raise _refused(error) from error
     try:
-        return Guest(process, loop)
+        return Process(process, loop)
     except OSError as error:
         # Without a pidfd it could be neither watched nor killed later.
         os.killpg(process.pid, signal.SIGKILL)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sandbox.isolation.interpreter import Interpreter
-    from sandbox.isolation.process import Guest
+    from sandbox.isolation.level import Guest
 
 
 class Strict:
@@ -43,6 +43,9 @@ class Strict:
             raise RuntimeError("prepare() comes before spawn().")
         return self._slot.spawn(bootstrap, peer, {})
 
+    async def close(self) -> None:
+        """Nothing to release: every guest is a process of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
@@ -56,7 +59,7 @@ class _Slot:
     def spawn(self, bootstrap: bytes, peer: socket.socket, environment: Mapping[str, str]) -> Guest:
         """Start a guest; the environment is bubblewrap's own, and must not reach the guest."""
         with memory_files(bootstrap, self.filter) as (program, rules):
-            words = bubblewrap.arguments(self.interpreter, bootstrap=program, seccomp=rules)
+            words = bubblewrap.arguments(self.interpreter, {bubblewrap.BOOTSTRAP: program}, seccomp=rules)
             with memory_files(words) as (arguments,):
                 command = self.interpreter.command(bubblewrap.BOOTSTRAP, peer.fileno())
                 return launch(

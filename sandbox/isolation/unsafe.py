@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sandbox.isolation.account import Account
     from sandbox.isolation.interpreter import Interpreter
-    from sandbox.isolation.process import Guest
+    from sandbox.isolation.level import Guest
 
 _log = logging.getLogger("datastore.sandbox")
 
@@ -52,6 +52,9 @@ class UnsafeProcess:
                 inherit=(program, peer.fileno()),
                 environment=ENVIRONMENT,
             )
+
+    async def close(self) -> None:
+        """Nothing to release: every guest is a process of its own."""
 
 
 def _find(run_as: str | int | None, python: str | None) -> tuple[Account, Interpreter]:

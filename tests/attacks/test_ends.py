@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from sandbox import RunLimits, Sandbox
-from sandbox.isolation import Guest, account, interpreter
+from sandbox.isolation import account, interpreter
+from sandbox.isolation.process import Process
 from tests.attacks.arsenal import MALLORY, Told, agent, control, strike, told
 from tests.attacks.stage import RUN_AS
 from tests.sandbox.test_isolation_guest import ends, survivors
@@ -38,14 +39,16 @@ def sandbox(request: pytest.FixtureRequest) -> Sandbox:
 
 
 @pytest.fixture
-def guests(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> list[Guest]:
+def guests(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> list[Process]:
     """The guests that the sandbox has started, in order."""
-    started: list[Guest] = []
+    started: list[Process] = []
     spawn = sandbox._level.spawn
 
-    def recording(*given: Any) -> Guest:
-        started.append(spawn(*given))
-        return started[-1]
+    def recording(*given: Any) -> Process:
+        guest = spawn(*given)
+        assert isinstance(guest, Process)
+        started.append(guest)
+        return guest
 
     monkeypatch.setattr(sandbox._level, "spawn", recording)
     return started
@@ -85,7 +88,7 @@ async def test_a_flood_past_the_log_goes_nowhere(sandbox: Sandbox) -> None:
 
 
 async def test_who_ignores_every_signal_ends_at_the_wall_time_with_all_threads(
-    sandbox: Sandbox, guests: list[Guest]
+    sandbox: Sandbox, guests: list[Process]
 ) -> None:
     ended = await strike(sandbox, "lifetime.ignore_everything", {}, SHORT)
     assert (ended.attempted, ended.end) == (True, "wall_seconds")
@@ -107,7 +110,7 @@ async def test_a_child_outlives_a_run_at_unsafe_process(unsafe: Sandbox) -> None
     assert ends(int(left.got))
 
 
-async def test_a_run_that_is_cancelled_during_its_start_leaves_nobody(sandbox: Sandbox, guests: list[Guest]) -> None:
+async def test_a_run_that_is_cancelled_during_its_start_leaves_nobody(sandbox: Sandbox, guests: list[Process]) -> None:
     source, given = agent("lifetime.ignore_everything", {})
     for milliseconds in range(0, 100, 8):
         run = asyncio.create_task(sandbox.run(source, given, scope=MALLORY, limits=SHORT))

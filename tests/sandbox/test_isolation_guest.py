@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from datastore.errors import SandboxUnavailable
-from sandbox.isolation import Guest, Level, choose
+from sandbox.isolation import Level, choose
+from sandbox.isolation.process import Process
 
 # Every wait of a test is bounded by the test's own time.
 pytestmark = pytest.mark.timeout(20)
@@ -113,10 +114,11 @@ def bootstrap(code: str) -> bytes:
     return buffer.getvalue()
 
 
-def start(level: Level, code: str) -> tuple[Guest, socket.socket]:
+def start(level: Level, code: str) -> tuple[Process, socket.socket]:
     ours, theirs = socket.socketpair()
     with theirs:
         guest = level.spawn(bootstrap(code), theirs)
+    assert isinstance(guest, Process)
     ours.settimeout(0)
     return guest, ours
 

@@ -59,7 +59,7 @@ def test_every_library_goes_beside_libc_and_the_loader_stays_where_it_is(found: 
 
 def test_installed_packages_are_hidden_behind_an_empty_read_only_folder(relocated: Path, found: Interpreter) -> None:
     packages = f"{relocated}/lib/python3.11/site-packages"
-    words = bubblewrap.arguments(found, bootstrap=3, seccomp=4).decode().split("\0")
+    words = bubblewrap.arguments(found, {"/bootstrap.pyz": 3}, seccomp=4).decode().split("\0")
     hidden = words.index("--tmpfs")
     assert words[hidden : hidden + 4] == ["--tmpfs", packages, "--remount-ro", packages]
 

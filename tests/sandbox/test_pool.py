@@ -19,6 +19,7 @@ from datastore import Scope, Store
 from datastore.errors import InvalidArgument, SandboxUnavailable
 from sandbox import RunResult, Sandbox
 from sandbox.isolation import Guest, choose
+from sandbox.isolation.process import Process
 from sandbox.limits import PoolLimits
 from sandbox.pool import MOST_FAILURES, NoSlot, Pool, pause_seconds
 from sandbox.slot import Slot
@@ -41,7 +42,7 @@ class Staged:
         self.failing = failing
         self.mute = mute
         self.attempts = 0
-        self.guests: list[Guest] = []
+        self.guests: list[Process] = []
         self._real = choose("unsafe_process", accept_no_isolation=True)
         self._attempted = asyncio.Event()
 
@@ -54,8 +55,13 @@ class Staged:
         if self.failing:
             self.failing -= 1
             raise SandboxUnavailable(f"staged failure {self.attempts}", "Mend it.")
-        self.guests.append(self._real.spawn(silence() if self.mute else bootstrap, peer))
-        return self.guests[-1]
+        guest = self._real.spawn(silence() if self.mute else bootstrap, peer)
+        assert isinstance(guest, Process)
+        self.guests.append(guest)
+        return guest
+
+    async def close(self) -> None:
+        await self._real.close()
 
     async def reach(self, attempts: int) -> None:
         """Wait until so many starts have been tried."""
