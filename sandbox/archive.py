@@ -12,8 +12,11 @@ import tempfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from sandbox.guest import GUEST
+
+_MAIN: Final = b"import sys, bootstrap\nbootstrap.prepare()\nbootstrap.main(int(sys.argv[1]))\n"
 
 
 def build(modules: Iterable[tuple[str, bytes]]) -> bytes:
@@ -24,6 +27,15 @@ def build(modules: Iterable[tuple[str, bytes]]) -> bytes:
             bundle.writestr(name, source)
             bundle.writestr(f"{name}c", _compiled(name, source, Path(folder)))
     return archive.getvalue()
+
+
+def bootstrap(modules: Iterable[tuple[str, bytes]]) -> bytes:
+    """Return an archive whose module `bootstrap` is among those given.
+
+    It has two functions: `prepare()` does what needs nothing of a run, and `main(descriptor)` serves one run over a
+    socket. Executed, the archive does one after the other.
+    """
+    return build([("__main__.py", _MAIN), *modules])
 
 
 def _compiled(name: str, source: bytes, folder: Path) -> bytes:

@@ -1,8 +1,4 @@
-"""The bootstrap: the one file that enters the sandbox, with the guest and the rules it shares with the host.
-
-It is an archive whose module `bootstrap` has two functions: `prepare()` does what needs nothing of a run, and
-`main(descriptor)` serves one run over a socket. Executed, it does one after the other.
-"""
+"""The one file that enters the sandbox: the guest, and the rules it shares with the host, as a bootstrap."""
 
 from __future__ import annotations
 
@@ -16,17 +12,14 @@ from sandbox import archive
 SHARED: Final = ("errors.py", "names.py", "values.py", "entry.py")
 """The modules of `datastore` that the guest needs: standard library only, which the import contracts hold."""
 
-_MAIN: Final = b"import sys, bootstrap\nbootstrap.prepare()\nbootstrap.main(int(sys.argv[1]))\n"
-
 
 @functools.cache
 def bootstrap() -> bytes:
     """Return the archive."""
-    return archive.build(_modules())
+    return archive.bootstrap(_modules())
 
 
 def _modules() -> Iterator[tuple[str, bytes]]:
-    yield "__main__.py", _MAIN
     yield "bootstrap.py", b"from sandbox.guest.main import main, prepare\n"
     yield "datastore/__init__.py", b""
     yield "sandbox/__init__.py", b""

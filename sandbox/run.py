@@ -82,7 +82,7 @@ class Run:
             return RunResult("limit", limit="wall_seconds", error=late)
         if not await leave(slot.guest):
             return RunResult("raised", error="the agent closed its connection to the host and went on without it")
-        return verdict.of_status(await slot.guest.wait())
+        return verdict.of_status(await slot.guest.wait(), slot.guest.cpu_seconds, self._limits)
 
     async def _end(self, slot: Slot, pool: Pool) -> None:
         """End the run's operations, then the guest: at once, unless it has given its verdict and leaves by itself."""

@@ -9,10 +9,13 @@ from datastore import values
 from datastore.entry import unpack_value
 from datastore.errors import DataStoreError
 from sandbox.guest.wire import ProtocolError
+from sandbox.limits import RunLimits
 from sandbox.result import RunResult
 
-_EXITS: Final[dict[int, str]] = {signal.SIGXCPU: "cpu_seconds", signal.SIGKILL: "memory_bytes or cpu_seconds"}
 _ENDS: Final = {"store_unavailable": "store_unavailable", "run_limit_exceeded": "limit", "memory": "limit"}
+
+_COUNTED: Final = 0.75
+"""The kernel enforces the limit by counting ticks, which are not exactly the time that it reports afterwards."""
 
 MOST_ERROR: Final = 8 * 1024
 MOST_TRACEBACK: Final = 32 * 1024
@@ -57,9 +60,12 @@ def _clean(text: str, most: int) -> str:
     return text[:most].encode("utf-8", "replace").decode()
 
 
-def of_status(status: int) -> RunResult:
+def of_status(status: int, cpu_seconds: float, limits: RunLimits) -> RunResult:
     """Explain the exit of a guest that said nothing; bubblewrap reports a signal as 128 plus its number."""
-    limit = _EXITS.get(-status if status < 0 else status - 128)
-    if limit is None:
+    if signal.SIGKILL not in (-status, status - 128):
         return RunResult("raised", error=f"the agent's process ended before it gave a result (status {status})")
-    return RunResult("limit", limit=limit, error=f"the run was ended by the kernel: {limit}")
+    if cpu_seconds >= limits.cpu_seconds * _COUNTED:
+        used = f"the run used {cpu_seconds:.1f} seconds of processor time, and was ended for it"
+        return RunResult("limit", limit="cpu_seconds", error=used)
+    killed = "the run was killed by the kernel, as it does where memory runs out"
+    return RunResult("limit", limit="memory_bytes", error=killed)

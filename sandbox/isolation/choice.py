@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from datastore.errors import ConfigurationError, SandboxUnavailable
 from sandbox.isolation.strict import Strict
 from sandbox.isolation.unsafe import UnsafeProcess
+from sandbox.isolation.zygote import Zygote
 
 if TYPE_CHECKING:
     from sandbox.isolation.level import Level
@@ -20,6 +21,7 @@ def choose(
     accept_no_isolation: bool = False,
     run_as: str | int | None = None,
     python: str | None = None,
+    zygote: bool = False,
 ) -> Level:
     """Return the isolation level of that name; nothing is started or checked before its `prepare`.
 
@@ -28,15 +30,18 @@ def choose(
         accept_no_isolation: Must be True for `unsafe_process`.
         run_as: The account that launches guests, as a uid or a name; required when the host is root.
         python: A base interpreter for the guests, instead of the host's own or the system's.
+        zygote: Whether guests are forked by a sandboxed parent, at `strict` only.
 
     Raises:
-        ConfigurationError: There is no such level.
+        ConfigurationError: There is no such level, or no zygote at it.
         SandboxUnavailable: `unsafe_process` was asked for only once.
     """
     if name not in LEVELS:
         raise ConfigurationError(f"Unknown isolation level {name!r}. The levels are: {', '.join(LEVELS)}.")
+    if zygote and name != "strict":
+        raise ConfigurationError(f"zygote=True needs isolation='strict', not {name!r}.")
     if name == "strict":
-        return Strict(run_as=run_as, python=python)
+        return Zygote(run_as=run_as, python=python) if zygote else Strict(run_as=run_as, python=python)
     if not accept_no_isolation:
         raise SandboxUnavailable(
             "unsafe_process gives agent code no isolation at all",

@@ -20,10 +20,15 @@ _INTERPRETER: Final = (
     " python=. If Python was upgraded just now, restart this host."
 )
 _SECCOMP: Final = "Use a kernel with CONFIG_SECCOMP_FILTER."
+_NESTED: Final = (
+    "This machine gives nested user namespaces no rights, as AppArmor's restriction does. Allow them, or do without"
+    " zygote=True."
+)
 _SETPRIV: Final = "Give the host CAP_SETUID and CAP_SETGID, or run it as the unprivileged account itself."
 _NO_IDEA: Final = "Run the same bwrap by hand as the launching account to find out why."
 
 _REMEDIES: Final = {
+    r"zygote: unshare": _NESTED,
     r"No permissions to creat|Creating new namespace failed": _USER_NAMESPACES,
     r"setting up uid map: Permission denied|Failed to make / slave": _APPARMOR,
     r"Can't find source path|execvp|error while loading shared libraries": _INTERPRETER,

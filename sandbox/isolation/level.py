@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 class Guest(Protocol):
     """One guest, from its start to its end. It belongs to the event loop that was running when it was started."""
 
+    cpu_seconds: float
+    """The processor time that it had used when it ended; 0 before."""
+
     async def started(self) -> int | None:
         """Wait until the guest is there; return its pid on the host, or None where it never came to be."""
 

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import json
 import secrets
 import socket
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from datastore.errors import SandboxUnavailable
+from sandbox import archive
 from sandbox.isolation.diagnosis import explain
 
 if TYPE_CHECKING:
@@ -110,8 +109,4 @@ async def _fail(guest: Guest) -> NoReturn:
 
 
 def _archive() -> bytes:
-    script = Path(__file__).with_name("probe.py").read_text(encoding="utf-8")
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("__main__.py", script)
-    return buffer.getvalue()
+    return archive.bootstrap([("bootstrap.py", Path(__file__).with_name("probe.py").read_bytes())])

@@ -1,4 +1,4 @@
-"""Run by a guest in place of its bootstrap: attack the isolation from inside and report what held.
+"""A bootstrap that attacks the isolation from inside and reports what held.
 
 It reads one JSON line from the socket that it was given (the secrets which were planted on the host) and answers
 with one: the names of the attacks that were refused, and for each other one what it reached. It is on the guest's
@@ -17,7 +17,6 @@ from pathlib import Path
 CLONE_NEWUSER = 0x10000000
 ENVIRONMENT = {"PATH", "LANG", "MALLOC_ARENA_MAX", "HOME", "PWD"}
 MODULES = ("ssl", "sqlite3", "ctypes", "lzma", "bz2", "zlib", "decimal", "hashlib", "asyncio", "json")
-PEER = int(sys.argv[1])
 
 
 class Reached(Exception):  # noqa: N818 - an attack's success, not an error of this program.
@@ -62,7 +61,7 @@ def writing(_planted: dict[str, str]) -> None:
 
 def own_files(_planted: dict[str, str]) -> None:
     """Its own code and its Python must stay the ones that it was given."""
-    for path in (sys.argv[0], sys.executable, os.__file__):
+    for path in (sys.argv[0], Path(__file__).parent, sys.executable, os.__file__):
         if can_open(Path(path), os.O_WRONLY):
             raise Reached(f"{path} is writable")
 
@@ -95,9 +94,9 @@ def files(planted: dict[str, str]) -> None:
         raise Reached("the planted file")
 
 
-def descriptors(_planted: dict[str, str]) -> None:
+def descriptors(planted: dict[str, str]) -> None:
     """A descriptor of the host would be a door that no namespace closes."""
-    for descriptor in set(range(3, 1024)) - {PEER}:
+    for descriptor in set(range(3, 1024)) - {int(planted["peer"])}:
         try:
             os.fstat(descriptor)
         except OSError:
@@ -136,12 +135,12 @@ def outcome(attack: Callable[[dict[str, str]], None], planted: dict[str, str]) -
     return ""
 
 
-def main() -> None:
+def prepare() -> None:
+    """Nothing needs to be done beforehand."""
+
+
+def main(descriptor: int) -> None:
     """Read what was planted, attack, answer."""
-    with socket.socket(fileno=PEER) as peer, peer.makefile("rw", encoding="utf-8") as stream:
-        planted = json.loads(stream.readline())
+    with socket.socket(fileno=descriptor) as peer, peer.makefile("rw", encoding="utf-8") as stream:
+        planted = {**json.loads(stream.readline()), "peer": str(descriptor)}
         stream.write(json.dumps(report(planted)) + "\n")
-
-
-if __name__ == "__main__":
-    main()

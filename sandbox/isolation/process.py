@@ -29,6 +29,7 @@ class Process:
 
     def __init__(self, process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop) -> None:
         self.pid = process.pid
+        self.cpu_seconds = 0.0
         self._process = process
         self._tail = b""
         self._exited = asyncio.Event()
@@ -71,10 +72,18 @@ class Process:
         self._loop.remove_reader(self._pidfd)
         # The leader has ended and is a zombie: the last moment at which survivors can be signalled safely.
         self.kill()
-        self._process.poll()
+        self._collect()
         self._drain()
         self._close()
         self._exited.set()
+
+    def _collect(self) -> None:
+        """Reap the leader, which has waited for the guest proper, so that their use of the machine is one."""
+        with contextlib.suppress(ChildProcessError):  # Somebody else's wait was faster.
+            _, status, used = os.wait4(self.pid, os.WNOHANG)
+            self._process.returncode = os.waitstatus_to_exitcode(status)
+            self.cpu_seconds = used.ru_utime + used.ru_stime
+        self._process.poll()
 
     def _drain(self) -> None:
         # Nobody reads the pipe in between, so its capacity bounds what a guest can write: a flood of stderr

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import platform
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sandbox.isolation import account, bubblewrap, interpreter, preflight, seccomp
 from sandbox.isolation.process import launch, memory_files
+from sandbox.isolation.programs import program
 
 if TYPE_CHECKING:
     import socket
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
     from sandbox.isolation.interpreter import Interpreter
     from sandbox.isolation.level import Guest
+    from sandbox.isolation.process import Process
+
+_ZYGOTE: Final = "/zygote.pyz"
+_FILTER: Final = "/filter.bpf"
 
 
 class Strict:
@@ -29,48 +34,66 @@ class Strict:
         self.name = "strict"
         self._run_as = run_as
         self._python = python
-        self._slot: _Slot | None = None
+        self._cell: Cell | None = None
 
     async def prepare(self) -> None:
         """Find bubblewrap and an interpreter, then attack a real guest from inside and see that it holds."""
-        slot = await asyncio.to_thread(_find_slot, self._run_as, self._python)
-        await preflight.self_test(slot.spawn)
-        self._slot = slot
+        cell = await asyncio.to_thread(find_cell, self._run_as, self._python)
+        await preflight.self_test(cell.spawn)
+        self._cell = cell
 
     def spawn(self, bootstrap: bytes, peer: socket.socket) -> Guest:
         """Start one guest."""
-        if self._slot is None:
+        if self._cell is None:
             raise RuntimeError("prepare() comes before spawn().")
-        return self._slot.spawn(bootstrap, peer, {})
+        return self._cell.spawn(bootstrap, peer, {})
 
     async def close(self) -> None:
         """Nothing to release: every guest is a process of its own."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Slot:
-    """What every guest of this level is started with."""
+class Cell:
+    """What every guest of this level is started with. The environment given is bubblewrap's own, never the guest's."""
 
     launcher: tuple[str, ...]
     bubblewrap: str
     interpreter: Interpreter
     filter: bytes
 
-    def spawn(self, bootstrap: bytes, peer: socket.socket, environment: Mapping[str, str]) -> Guest:
-        """Start a guest; the environment is bubblewrap's own, and must not reach the guest."""
-        with memory_files(bootstrap, self.filter) as (program, rules):
-            words = bubblewrap.arguments(self.interpreter, {bubblewrap.BOOTSTRAP: program}, seccomp=rules)
-            with memory_files(words) as (arguments,):
-                command = self.interpreter.command(bubblewrap.BOOTSTRAP, peer.fileno())
-                return launch(
-                    [*self.launcher, self.bubblewrap, "--args", str(arguments), "--", *command],
-                    inherit=(program, rules, arguments, peer.fileno()),
-                    environment=environment,
-                )
+    def spawn(self, bootstrap: bytes, peer: socket.socket, environment: Mapping[str, str]) -> Process:
+        """Start a guest."""
+        with memory_files(bootstrap, self.filter) as (archive, rules):
+            words = bubblewrap.arguments(self.interpreter, {bubblewrap.BOOTSTRAP: archive}, seccomp=rules)
+            command = self.interpreter.command(bubblewrap.BOOTSTRAP, peer.fileno())
+            return self._launch(words, command, (archive, rules, peer.fileno()), environment)
+
+    def spawn_zygote(self, bootstrap: bytes, control: socket.socket, environment: Mapping[str, str]) -> Process:
+        """Start a process that forks guests for whoever holds the other end of a control socket."""
+        with memory_files(bootstrap, program("zygote"), self.filter) as (archive, zygote, rules):
+            files = {bubblewrap.BOOTSTRAP: archive, _ZYGOTE: zygote, _FILTER: rules}
+            words = bubblewrap.arguments_of_zygote(self.interpreter, files)
+            command = (*self.interpreter.command(_ZYGOTE, control.fileno()), bubblewrap.BOOTSTRAP, _FILTER)
+            return self._launch(words, command, (archive, zygote, rules, control.fileno()), environment)
+
+    def _launch(
+        self, words: bytes, command: tuple[str, ...], inherit: tuple[int, ...], environment: Mapping[str, str]
+    ) -> Process:
+        with memory_files(words) as (arguments,):
+            return launch(
+                [*self.launcher, self.bubblewrap, "--args", str(arguments), "--", *command],
+                inherit=(*inherit, arguments),
+                environment=environment,
+            )
 
 
-def _find_slot(run_as: str | int | None, python: str | None) -> _Slot:
+def find_cell(run_as: str | int | None, python: str | None) -> Cell:
+    """Return what guests need on this machine.
+
+    Raises:
+        SandboxUnavailable: something is missing.
+    """
     path = bubblewrap.find()
     rules = seccomp.program(platform.machine())
     launcher = account.launcher(run_as).prefix
-    return _Slot(launcher, path, interpreter.find(python, launcher), rules)
+    return Cell(launcher, path, interpreter.find(python, launcher), rules)

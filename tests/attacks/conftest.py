@@ -27,9 +27,22 @@ async def store(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Store
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def strict(store: Store) -> AsyncIterator[Sandbox]:
+async def started(store: Store) -> AsyncIterator[Sandbox]:
     async with Sandbox(store, run_as=RUN_AS) as sandbox:
         yield sandbox
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def forked(store: Store) -> AsyncIterator[Sandbox]:
+    async with Sandbox(store, run_as=RUN_AS, zygote=True) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(params=["started", "forked"])
+def strict(request: pytest.FixtureRequest) -> Sandbox:
+    """The level strict, with guests that are started anew and with guests that a zygote forks."""
+    made: Sandbox = request.getfixturevalue(request.param)
+    return made
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

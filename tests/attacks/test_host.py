@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import sandbox
-from tests.sandbox.test_isolation_guest import members
+from tests.sandbox.test_isolation_guest import ends, members
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(30)]
 
@@ -29,15 +29,21 @@ from sandbox import RunLimits, Sandbox
 from tests.attacks.arsenal import agent
 from tests.attacks.stage import RUN_AS
 
+told = []
+
 async def main(url, level):
     async with (
         open_store(url) as store,
-        Sandbox(store, isolation=level, accept_no_isolation=True, run_as=RUN_AS) as sandbox,
+        Sandbox(
+            store, isolation=level, accept_no_isolation=True, run_as=RUN_AS, zygote=sys.argv[4] == "forked"
+        ) as sandbox,
     ):
         spawn = sandbox._level.spawn
+        async def tell(guest):
+            print("started", await guest.started(), flush=True)
         def recording(*given):
             guest = spawn(*given)
-            print("started", guest.pid, flush=True)
+            told.append(asyncio.create_task(tell(guest)))
             return guest
         sandbox._level.spawn = recording
         def say(event):
@@ -55,10 +61,10 @@ asyncio.run(main(*sys.argv[1:3]))
 
 
 @contextlib.asynccontextmanager
-async def host(folder: Path, level: str, until: str) -> AsyncIterator[list[int]]:
-    """Start a host, let it come to where each guest has said a word, kill it, and return the guests' groups."""
+async def host(folder: Path, level: str, until: str, start: str = "started") -> AsyncIterator[tuple[int, list[int]]]:
+    """Start a host and let it come to where each guest has said a word; return its pid and those of the guests."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", HOST, f"sqlite:///{folder / 'store.db'}", level, str(GUESTS)),
+        *(sys.executable, "-c", HOST, f"sqlite:///{folder / 'store.db'}", level, str(GUESTS), start),
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
@@ -71,7 +77,7 @@ async def host(folder: Path, level: str, until: str) -> AsyncIterator[list[int]]
                 word, *pid = (await process.stdout.readline()).split()
                 groups.extend(map(int, pid))
                 counted += word.decode() == until
-        yield groups
+        yield process.pid, groups
     finally:
         if process.returncode is None:
             process.kill()
@@ -85,9 +91,15 @@ async def host(folder: Path, level: str, until: str) -> AsyncIterator[list[int]]
 def alive_after_a_second(groups: list[int]) -> list[int]:
     """Wait for the end of every process of these groups, for a second altogether; return who is left."""
     deadline = time.monotonic() + 1
-    for pid in [pid for group in groups for pid in members(group)]:
+    for pid in of_groups(groups):
         _wait(pid, deadline - time.monotonic())
-    return [pid for group in groups for pid in members(group)]
+    return of_groups(groups)
+
+
+def of_groups(groups: list[int]) -> list[int]:
+    """Return who is alive of guests and of the groups they lead."""
+    alone = [pid for pid in groups if not members(pid) and not ends(pid, 0)]
+    return [*alone, *(pid for group in groups for pid in members(group))]
 
 
 def _wait(pid: int, seconds: float) -> None:
@@ -101,21 +113,18 @@ def _wait(pid: int, seconds: float) -> None:
     os.close(descriptor)
 
 
+@pytest.mark.parametrize("start", ["started", "forked"])
 @pytest.mark.parametrize("until", ["started", "attempted"])
-async def test_a_host_that_is_killed_leaves_no_guest_alive_a_second_later(tmp_path: Path, until: str) -> None:
-    async with host(tmp_path, "strict", until) as groups:
-        assert all(members(group) for group in groups)
-        os.kill(_host_of(groups), signal.SIGKILL)
+async def test_a_host_that_is_killed_leaves_no_guest_alive_a_second_later(
+    tmp_path: Path, until: str, start: str
+) -> None:
+    async with host(tmp_path, "strict", until, start) as (pid, groups):
+        assert len(of_groups(groups)) >= GUESTS
+        os.kill(pid, signal.SIGKILL)
         assert alive_after_a_second(groups) == []
 
 
 async def test_at_unsafe_process_guests_that_are_deaf_to_their_socket_outlive_the_host(tmp_path: Path) -> None:
-    async with host(tmp_path, "unsafe_process", "attempted") as groups:
-        os.kill(_host_of(groups), signal.SIGKILL)
+    async with host(tmp_path, "unsafe_process", "attempted") as (pid, groups):
+        os.kill(pid, signal.SIGKILL)
         assert alive_after_a_second(groups) == groups
-
-
-def _host_of(groups: list[int]) -> int:
-    """Return the process that started these: the one parent of their leaders."""
-    (parent,) = {int(Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[1]) for each in groups}
-    return parent

@@ -20,7 +20,8 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
         yield opened
 
 
-@pytest.fixture
-async def strict(store: Store) -> AsyncIterator[Sandbox]:
-    async with Sandbox(store, run_as=RUN_AS) as sandbox:
+@pytest.fixture(params=["started", "forked"])
+async def strict(store: Store, request: pytest.FixtureRequest) -> AsyncIterator[Sandbox]:
+    """The level strict, with guests that are started anew and with guests that a zygote forks."""
+    async with Sandbox(store, run_as=RUN_AS, zygote=request.param == "forked") as sandbox:
         yield sandbox

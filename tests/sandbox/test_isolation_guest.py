@@ -157,19 +157,20 @@ def members(group: int) -> list[int]:
     return found
 
 
-def survivors(group: int) -> list[int]:
+def survivors(leader: int) -> list[int]:
     """Return who of a killed group is alive; a process whose end has begun is given time to finish it."""
-    return [pid for pid in members(group) if not ends(pid)]
+    return [pid for pid in {leader, *members(leader)} if not ends(pid)]
 
 
-def ends(pid: int) -> bool:
+def ends(pid: int, milliseconds: int = 1000) -> bool:
+    """Say whether a process has ended, or does within that time."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
         return True
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    ready = poll.poll(1000)
+    ready = poll.poll(milliseconds)
     os.close(descriptor)
     return bool(ready)
 

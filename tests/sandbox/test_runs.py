@@ -380,6 +380,7 @@ async def test_names_modules_and_environment_serve_agents_of_other_hosts(strict:
     ids=lambda options: next(iter(options)),
 )
 async def test_the_hosts_own_mistakes_raise_before_anything_runs(strict: Sandbox, options: dict[str, Any]) -> None:
+    options = dict(options)
     given = options.pop("given", None)
     with pytest.raises(DataStoreError):
         await run(strict, "def run(): pass", given, **options)
