@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Self
@@ -33,6 +34,7 @@ class Sandbox:
         accept_no_isolation: the second yes that `unsafe_process` needs.
         run_as: the user (name or number) that launches guests; needed where the host is root.
         python: the guest's interpreter; default: the host's, or the system's where guests may not read the host's.
+        site_packages: a folder of packages that agents may import, read-only; its `.pth` files are not executed.
         limits: of each run, unless the run has its own.
         zygote: fork guests from a sandboxed parent instead of starting each anew: many more runs a second, for a bit
             less distance between them (they share a hash seed and an address layout).
@@ -55,6 +57,7 @@ class Sandbox:
         accept_no_isolation: bool = False,
         run_as: str | int | None = None,
         python: str | None = None,
+        site_packages: str | os.PathLike[str] | None = None,
         limits: RunLimits | None = None,
         zygote: bool = False,
         pool_size: int = 0,
@@ -66,7 +69,14 @@ class Sandbox:
         self._store = store
         self._limits = limits or RunLimits()
         self._level = (
-            choose(isolation, accept_no_isolation=accept_no_isolation, run_as=run_as, python=python, zygote=zygote)
+            choose(
+                isolation,
+                accept_no_isolation=accept_no_isolation,
+                run_as=run_as,
+                python=python,
+                zygote=zygote,
+                site_packages=None if site_packages is None else os.fspath(site_packages),
+            )
             if isinstance(isolation, str)
             else isolation
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.packages import packages_for_agents
 from tests.servers.mongo import mongod
 from tests.world import BACKENDS, REAL, Loop, World, world
 
@@ -16,6 +17,13 @@ def server() -> Iterator[str]:
     """The URL of a real MongoDB without a database; that it cannot start is an error."""
     with mongod() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def packages() -> Iterator[Path]:
+    """A folder of packages for agents that holds numpy."""
+    with packages_for_agents("numpy") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

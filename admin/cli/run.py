@@ -35,6 +35,9 @@ def run(
     run_as: Annotated[
         str | None, typer.Option(metavar="ACCOUNT", help="Who launches the sandbox.  [default for root: nobody]")
     ] = None,
+    site_packages: Annotated[
+        str | None, typer.Option(metavar="DIR", help="A folder of packages that the agent may import.")
+    ] = None,
     wall_seconds: Annotated[
         float | None, typer.Option(metavar="N", help="How long the run may take.  [default: 30]")
     ] = None,
@@ -49,6 +52,6 @@ def run(
     from admin.cli import running, session
 
     order = running.Order.of(agent_file, user, agent, given, given_file)
-    cell = running.Cell(isolation, accept_no_isolation, run_as, wall_seconds)
+    cell = running.Cell(isolation, accept_no_isolation, run_as, site_packages, wall_seconds)
     cell.limits()
     session.perform(url, lambda store, settings: running.run(store, settings, order, cell))

@@ -72,6 +72,7 @@ class Cell:
     isolation: str | None
     accept_no_isolation: bool
     run_as: str | None
+    site_packages: str | None
     wall_seconds: float | None
 
     def limits(self) -> RunLimits:
@@ -99,6 +100,7 @@ class Cell:
             isolation=level,
             accept_no_isolation=self.accept_no_isolation,
             run_as=run_as,
+            site_packages=self.site_packages or settings.site_packages,
             limits=self.limits(),
         )
 

@@ -93,13 +93,26 @@ def main(descriptor: int) -> None:
     os._exit(0)  # Threads of the agent end with it.
 
 
-def prepare() -> None:
-    """Do beforehand what needs nothing of the run, so that the run need not wait for it."""
+def prepare(packages: str | None = None) -> None:
+    """Do beforehand what needs nothing of the run, so that the run need not wait for it.
+
+    Args:
+        packages: a folder of packages that agents may import.
+    """
     warnings.filterwarnings("ignore", r"data_store\.aio\.", RuntimeWarning)  # The run ends with it as an error.
     for kind in CODES.values():
         kind.__module__ = "data_store"  # As the agent's author writes it: `except data_store.Conflict`.
     _rehearse()
+    if packages is not None:
+        _offer(packages)
     gc.freeze()  # What is loaded now stays; a run's own collections pass over it.
+
+
+def _offer(packages: str) -> None:
+    """Let agents import packages, behind all else; by hand, since `site` would execute the folder's `.pth` files."""
+    sys.path.append(packages)
+    # Numeric libraries start a thread for each processor, with 40 MiB of address space for each.
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def _rehearse() -> None:

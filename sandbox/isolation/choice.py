@@ -22,6 +22,7 @@ def choose(
     run_as: str | int | None = None,
     python: str | None = None,
     zygote: bool = False,
+    site_packages: str | None = None,
 ) -> Level:
     """Return the isolation level of that name; nothing is started or checked before its `prepare`.
 
@@ -31,6 +32,7 @@ def choose(
         run_as: The account that launches guests, as a uid or a name; required when the host is root.
         python: A base interpreter for the guests, instead of the host's own or the system's.
         zygote: Whether guests are forked by a sandboxed parent, at `strict` only.
+        site_packages: A folder of packages that agents may import.
 
     Raises:
         ConfigurationError: There is no such level, or no zygote at it.
@@ -41,10 +43,11 @@ def choose(
     if zygote and name != "strict":
         raise ConfigurationError(f"zygote=True needs isolation='strict', not {name!r}.")
     if name == "strict":
-        return Zygote(run_as=run_as, python=python) if zygote else Strict(run_as=run_as, python=python)
+        kind = Zygote if zygote else Strict
+        return kind(run_as=run_as, python=python, site_packages=site_packages)
     if not accept_no_isolation:
         raise SandboxUnavailable(
             "unsafe_process gives agent code no isolation at all",
             "Use strict, or accept that with accept_no_isolation=True (--accept-no-isolation).",
         )
-    return UnsafeProcess(run_as=run_as, python=python)
+    return UnsafeProcess(run_as=run_as, python=python, site_packages=site_packages)

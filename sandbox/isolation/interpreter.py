@@ -38,23 +38,27 @@ class Interpreter:
         executable: Its real path, on the host and in a guest.
         mounts: What a guest sees, as pairs of the path on the host and the path in the guest.
         hidden: Folders beneath the mounts that a guest sees empty.
+        packages: Where a guest finds the packages that agents may import; None for none.
     """
 
     executable: str
     mounts: tuple[tuple[str, str], ...]
     hidden: tuple[str, ...]
+    packages: str | None = None
 
-    def command(self, archive: str, *descriptors: int) -> tuple[str, ...]:
-        """Return the command that runs an archive on inherited descriptors."""
-        return (self.executable, *FLAGS, archive, *map(str, descriptors))
+    def command(self, archive: str, descriptor: int, *files: str) -> tuple[str, ...]:
+        """Return the command that runs an archive on a socket's descriptor, files and, if there are any, packages."""
+        packages = () if self.packages is None else (self.packages,)
+        return (self.executable, *FLAGS, archive, str(descriptor), *files, *packages)
 
 
-def find(python: str | None, prefix: tuple[str, ...]) -> Interpreter:
+def find(python: str | None, prefix: tuple[str, ...], libraries: tuple[str, ...] = ()) -> Interpreter:
     """Return the first interpreter that fits. It blocks for some 70 ms when it is asked for the first time.
 
     Args:
         python: The only one to consider; None for the host's own, then the system's.
         prefix: The words before a command that make it run under the launcher's uid.
+        libraries: Names of shared libraries that guests need besides, where this machine has them.
 
     Raises:
         SandboxUnavailable: None fits; the message says why for each.
@@ -62,7 +66,7 @@ def find(python: str | None, prefix: tuple[str, ...]) -> Interpreter:
     refusals = []
     for executable in _candidates(python):
         try:
-            return _examine(executable, prefix)
+            return _examine(executable, prefix, libraries)
         except _Unfit as reason:
             refusals.append(f"{executable}: {reason}")
     raise SandboxUnavailable(f"no interpreter that the guest may read ({'; '.join(refusals)})", _REMEDY)
@@ -82,8 +86,8 @@ def _candidates(python: str | None) -> list[str]:
 
 
 @functools.cache
-def _examine(executable: str, prefix: tuple[str, ...]) -> Interpreter:
-    answer = _survey(executable, prefix)
+def _examine(executable: str, prefix: tuple[str, ...], libraries: tuple[str, ...]) -> Interpreter:
+    answer = _survey(executable, prefix, libraries)
     if answer.version < OLDEST:
         raise _Unfit("older than 3.11")
     folders = [each for each in answer.folders if not _inside(each, answer.folders)]
@@ -103,10 +107,10 @@ class _Survey(BaseModel):
     loaded: list[str]
 
 
-def _survey(executable: str, prefix: tuple[str, ...]) -> _Survey:
+def _survey(executable: str, prefix: tuple[str, ...], libraries: tuple[str, ...]) -> _Survey:
     script = Path(__file__).with_name("survey.py").read_text(encoding="utf-8")
     try:
-        return _Survey.model_validate_json(_run([*prefix, executable, *FLAGS, "-c", script]))
+        return _Survey.model_validate_json(_run([*prefix, executable, *FLAGS, "-c", script, *libraries]))
     except subprocess.CalledProcessError as error:
         raise _Unfit((error.stderr.strip() or str(error)).splitlines()[-1]) from error
     except ValidationError as error:

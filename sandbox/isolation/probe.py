@@ -135,7 +135,7 @@ def outcome(attack: Callable[[dict[str, str]], None], planted: dict[str, str]) -
     return ""
 
 
-def prepare() -> None:
+def prepare(_packages: str | None = None) -> None:
     """Nothing needs to be done beforehand."""
 
 

@@ -11,7 +11,7 @@ import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sandbox.isolation import account, bubblewrap, interpreter, preflight, seccomp
+from sandbox.isolation import account, bubblewrap, packages, preflight, seccomp
 from sandbox.isolation.process import launch, memory_files
 from sandbox.isolation.programs import program
 
@@ -30,15 +30,18 @@ _FILTER: Final = "/filter.bpf"
 class Strict:
     """Guests behind bubblewrap and seccomp, launched by an account that is not root."""
 
-    def __init__(self, *, run_as: str | int | None = None, python: str | None = None) -> None:
+    def __init__(
+        self, *, run_as: str | int | None = None, python: str | None = None, site_packages: str | None = None
+    ) -> None:
         self.name = "strict"
         self._run_as = run_as
         self._python = python
+        self._packages = site_packages
         self._cell: Cell | None = None
 
     async def prepare(self) -> None:
         """Find bubblewrap and an interpreter, then attack a real guest from inside and see that it holds."""
-        cell = await asyncio.to_thread(find_cell, self._run_as, self._python)
+        cell = await asyncio.to_thread(find_cell, self._run_as, self._python, self._packages)
         await preflight.self_test(cell.spawn)
         self._cell = cell
 
@@ -73,7 +76,7 @@ class Cell:
         with memory_files(bootstrap, program("zygote"), self.filter) as (archive, zygote, rules):
             files = {bubblewrap.BOOTSTRAP: archive, _ZYGOTE: zygote, _FILTER: rules}
             words = bubblewrap.arguments_of_zygote(self.interpreter, files)
-            command = (*self.interpreter.command(_ZYGOTE, control.fileno()), bubblewrap.BOOTSTRAP, _FILTER)
+            command = self.interpreter.command(_ZYGOTE, control.fileno(), bubblewrap.BOOTSTRAP, _FILTER)
             return self._launch(words, command, (archive, zygote, rules, control.fileno()), environment)
 
     def _launch(
@@ -87,13 +90,15 @@ class Cell:
             )
 
 
-def find_cell(run_as: str | int | None, python: str | None) -> Cell:
+def find_cell(run_as: str | int | None, python: str | None, site_packages: str | None) -> Cell:
     """Return what guests need on this machine.
 
     Raises:
+        ConfigurationError: guests must not see the packages.
         SandboxUnavailable: something is missing.
     """
     path = bubblewrap.find()
     rules = seccomp.program(platform.machine())
     launcher = account.launcher(run_as).prefix
-    return Cell(launcher, path, interpreter.find(python, launcher), rules)
+    found = packages.find(python, launcher, site_packages, at=packages.MOUNTED)
+    return Cell(launcher, path, found, rules)

@@ -1,7 +1,8 @@
 """Run by an interpreter that guests may get: say what of the file system it needs, as one JSON line.
 
-It runs under the launcher's uid, so its success also proves that this uid may read all of it. The loader is
-asked which libraries it found and by which names; reading the names from `ldd` would take a process per module.
+It runs under the launcher's uid, so its success also proves that this uid may read all of it. Its arguments name
+shared libraries that are wanted besides. The loader is asked which libraries it found and by which names; reading
+the names from `ldd` would take a process per module.
 """
 
 import contextlib
@@ -25,7 +26,7 @@ def load_everything(folders: list[Path]) -> None:
     """Load every extension module's libraries, without initialising the modules."""
     modules = [path for folder in folders for path in folder.iterdir() if not path.name.startswith(UNWANTED)]
     # libc loads libgcc_s by itself when a thread is cancelled or ends early.
-    for name in [*map(str, modules), "libgcc_s.so.1"]:
+    for name in [*map(str, modules), "libgcc_s.so.1", *sys.argv[1:]]:
         # What cannot be loaded here cannot be loaded in a guest either.
         with contextlib.suppress(OSError):
             ctypes.CDLL(name)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from sandbox.isolation import account, interpreter
+from sandbox.isolation import account, packages
 from sandbox.isolation.bubblewrap import ENVIRONMENT
 from sandbox.isolation.process import launch, memory_files
 
@@ -27,10 +27,13 @@ _log = logging.getLogger("datastore.sandbox")
 class UnsafeProcess:
     """Guests without any isolation. A host that is root launches them as root unless run_as names another."""
 
-    def __init__(self, *, run_as: str | int | None = None, python: str | None = None) -> None:
+    def __init__(
+        self, *, run_as: str | int | None = None, python: str | None = None, site_packages: str | None = None
+    ) -> None:
         self.name = "unsafe_process"
         self._run_as = run_as
         self._python = python
+        self._packages = site_packages
         self._found: tuple[Account, Interpreter] | None = None
 
     async def prepare(self) -> None:
@@ -39,7 +42,7 @@ class UnsafeProcess:
             "unsafe_process gives no isolation: agent code can read and write whatever this account can,"
             " and reach the network. Use strict for code that you do not trust."
         )
-        self._found = await asyncio.to_thread(_find, self._run_as, self._python)
+        self._found = await asyncio.to_thread(_find, self._run_as, self._python, self._packages)
 
     def spawn(self, bootstrap: bytes, peer: socket.socket) -> Guest:
         """Start one guest. Its bootstrap is an inherited descriptor: modules must be loaded before it is closed."""
@@ -57,6 +60,6 @@ class UnsafeProcess:
         """Nothing to release: every guest is a process of its own."""
 
 
-def _find(run_as: str | int | None, python: str | None) -> tuple[Account, Interpreter]:
+def _find(run_as: str | int | None, python: str | None, site_packages: str | None) -> tuple[Account, Interpreter]:
     launcher = account.launcher(run_as, allow_root=True)
-    return launcher, interpreter.find(python, launcher.prefix)
+    return launcher, packages.find(python, launcher.prefix, site_packages)

@@ -37,22 +37,29 @@ class Zygote:
     Args:
         run_as: as for `strict`.
         python: as for `strict`.
+        site_packages: as for `strict`.
         most_guests: of one zygote.
     """
 
     def __init__(
-        self, *, run_as: str | int | None = None, python: str | None = None, most_guests: int = MOST_GUESTS
+        self,
+        *,
+        run_as: str | int | None = None,
+        python: str | None = None,
+        site_packages: str | None = None,
+        most_guests: int = MOST_GUESTS,
     ) -> None:
         self.name = "strict"
         self._run_as = run_as
         self._python = python
+        self._packages = site_packages
         self._most = most_guests
         self._cell: Cell | None = None
         self._nurseries: list[_Nursery] = []
 
     async def prepare(self) -> None:
         """Find what a zygote needs, then attack a guest that it has forked from inside and see that it holds."""
-        cell = await asyncio.to_thread(find_cell, self._run_as, self._python)
+        cell = await asyncio.to_thread(find_cell, self._run_as, self._python, self._packages)
         tested: list[_Nursery] = []
         try:
             await preflight.self_test(partial(_spawn_tested, cell, tested))

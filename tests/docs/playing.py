@@ -36,7 +36,7 @@ _PROMISE: Final = "# -> "
 class Player:
     """One reader of one page, who types everything in: into one folder, one store, as one user."""
 
-    def __init__(self, folder: Path, loop: Loop) -> None:
+    def __init__(self, folder: Path, loop: Loop, packages: Path) -> None:
         self._folder = folder
         self._loop = loop
         self._url = f"sqlite:///{folder / 'datastore.db'}"
@@ -45,6 +45,7 @@ class Player:
         self._globals: dict[str, Any] = {}
         self._status = 0
         (folder / "docs").symlink_to(ROOT / "docs")
+        (folder / "packages").symlink_to(packages)
 
     def close(self) -> None:
         if "data_store" in self._globals:

@@ -127,6 +127,18 @@ async def test_search_finds_nothing_of_another_user(agents: Agents) -> None:
     assert await agents.run("search", "bob", query="event loop") == []
 
 
+async def test_nearest_finds_the_vectors_that_its_user_remembers(tmp_path: Path, packages: Path) -> None:
+    vectors = {"cat": [1.0, 0.2], "dog": [0.9, 0.4], "car": [0.1, 1.0]}
+    async with (
+        open_store(f"sqlite:///{tmp_path / 'store.db'}") as store,
+        Sandbox(store, run_as=RUN_AS, site_packages=packages) as sandbox,
+    ):
+        agents = Agents(sandbox)
+        assert await agents.run("nearest", remember=vectors) == {"remembered": 3}
+        found = await agents.run("nearest", query=[0.1, 0.9], limit=2)
+    assert found == [{"name": "car", "closeness": 1.0}, {"name": "dog", "closeness": 0.505}]
+
+
 async def test_look_around_is_refused_everything_and_sees_no_other_users_file(agents: Agents) -> None:
     await agents.run("ingest", "bob", repo="r", files=FILES)
     view = await agents.run("look_around", namespace="files:r", key="loop.py")

@@ -16,8 +16,8 @@ from tests.world import Loop
 
 
 @pytest.fixture
-def player(tmp_path: Path, host_loop: Loop) -> Iterator[Player]:
-    made = Player(tmp_path, host_loop)
+def player(tmp_path: Path, host_loop: Loop, packages: Path) -> Iterator[Player]:
+    made = Player(tmp_path, host_loop, packages)
     yield made
     made.close()
 

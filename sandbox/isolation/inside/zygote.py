@@ -34,7 +34,7 @@ def main() -> None:
         rules = file.read()
     sys.path[0] = bootstrap
     guest = importlib.import_module("bootstrap")
-    guest.prepare()
+    guest.prepare(*sys.argv[4:])
     sys.argv = [bootstrap]
     kernel.adopt_orphans()
     Zygote(socket.socket(fileno=control), rules, guest.main).serve()
