@@ -33,6 +33,7 @@ class Settings(BaseModel):
     operation_timeout_seconds: float = Field(default=10.0, gt=0, le=300, description="deadline of one operation")
     flush_seconds: float = Field(default=1.0, gt=0, le=60, description="how often counted reads are written")
     isolation: str = Field(default="strict", description="the sandbox level")
+    launcher: str | None = Field(default=None, description="the command of the level `external`, in a shell's words")
     site_packages: str | None = Field(default=None, description="a folder of packages that agents may import")
     run_as: str | None = Field(default=None, description="the user that launches sandboxes where the host is root")
 

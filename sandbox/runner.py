@@ -1,4 +1,7 @@
-"""Runs agents, each in a process of its own, and ends those that are left when it is left itself."""
+"""Runs agents, each in a process of its own, and ends those that are left when it is left itself.
+
+One subject, so longer than most files.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any, Self
 
 from datastore import values
 from datastore.entry import pack_value
-from datastore.errors import InvalidArgument
+from datastore.errors import ConfigurationError, InvalidArgument
 from datastore.models import Scope
 from datastore.service.store import Store
 from sandbox.isolation import Level, choose
@@ -30,7 +33,7 @@ class Sandbox:
     Args:
         store: an open store; the sandbox does not close it.
         isolation: `strict` (bubblewrap), or `unsafe_process` with `accept_no_isolation=True`; never a fallback. Or a
-            Level of your own.
+            Level, such as External(["/path/to/launcher"]), which has such settings itself.
         accept_no_isolation: the second yes that `unsafe_process` needs.
         run_as: the user (name or number) that launches guests; needed where the host is root.
         python: the guest's interpreter; default: the host's, or the system's where guests may not read the host's.
@@ -68,17 +71,13 @@ class Sandbox:
     ) -> None:
         self._store = store
         self._limits = limits or RunLimits()
-        self._level = (
-            choose(
-                isolation,
-                accept_no_isolation=accept_no_isolation,
-                run_as=run_as,
-                python=python,
-                zygote=zygote,
-                site_packages=None if site_packages is None else os.fspath(site_packages),
-            )
-            if isinstance(isolation, str)
-            else isolation
+        self._level = _level(
+            isolation,
+            accept_no_isolation=accept_no_isolation,
+            run_as=run_as,
+            python=python,
+            zygote=zygote,
+            site_packages=None if site_packages is None else os.fspath(site_packages),
         )
         bounds = PoolLimits(
             size=pool_size,
@@ -163,6 +162,15 @@ class Sandbox:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             raise
+
+
+def _level(isolation: str | Level, **settings: Any) -> Level:
+    if isinstance(isolation, str):
+        return choose(isolation, **settings)
+    given = [name for name, each in settings.items() if each not in (None, False)]
+    if given:
+        raise ConfigurationError(f"{', '.join(given)} must be given to the level itself, not beside isolation=Level.")
+    return isolation
 
 
 def _start(code: str, given: Any, file: str, environment: Mapping[str, str] | None) -> dict[str, Any]:

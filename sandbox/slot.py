@@ -50,7 +50,7 @@ class Slot(asyncio.Protocol):
         slot = cls()
         try:
             await slot._spawn(level)
-            await slot._await_ready(seconds)
+            await slot._await_ready(level.name, seconds)
         except BaseException:
             await finish(slot.end())
             raise
@@ -64,7 +64,7 @@ class Slot(asyncio.Protocol):
             await asyncio.get_running_loop().create_connection(lambda: self, sock=self._socket)
             self.guest = level.spawn(bootstrap(), theirs)
 
-    async def _await_ready(self, seconds: float) -> None:
+    async def _await_ready(self, level: str, seconds: float) -> None:
         await asyncio.wait({self._ready}, timeout=seconds)
         if self._ready.done() and self._ready.result():
             return
@@ -72,7 +72,7 @@ class Slot(asyncio.Protocol):
             await leave(self.guest)
         elif not await self.guest.stderr():
             raise SandboxUnavailable(f"the guest did not start within {seconds:g} seconds", _REMEDY)
-        raise explain(await self.guest.stderr())
+        raise explain(await self.guest.stderr(), level)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""

@@ -27,11 +27,14 @@ def run(
     ] = None,
     url: Url = None,
     isolation: Annotated[
-        str | None, typer.Option(metavar="LEVEL", help="strict or unsafe_process.  [default: strict]")
+        str | None, typer.Option(metavar="LEVEL", help="strict, unsafe_process or external.  [default: strict]")
     ] = None,
     accept_no_isolation: Annotated[
         bool, typer.Option("--accept-no-isolation", help="The second yes that unsafe_process needs.")
     ] = False,
+    launcher: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="What launches guests at the level external.")
+    ] = None,
     run_as: Annotated[
         str | None, typer.Option(metavar="ACCOUNT", help="Who launches the sandbox.  [default for root: nobody]")
     ] = None,
@@ -50,8 +53,9 @@ def run(
     a limit.
     """
     from admin.cli import running, session
+    from admin.cli.cell import Cell
 
     order = running.Order.of(agent_file, user, agent, given, given_file)
-    cell = running.Cell(isolation, accept_no_isolation, run_as, site_packages, wall_seconds)
+    cell = Cell(isolation, accept_no_isolation, launcher, run_as, site_packages, wall_seconds)
     cell.limits()
     session.perform(url, lambda store, settings: running.run(store, settings, order, cell))

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import base64
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 from admin.cli import sources
+from admin.cli.cell import Cell
 from admin.cli.failures import ExitCode
 from admin.cli.text import as_json, note, say, visible
 from datastore import names
-from datastore.errors import ConfigurationError, InvalidArgument
+from datastore.errors import InvalidArgument
 from datastore.models import Scope
 from datastore.service.store import Store
 from datastore.settings import Settings
-from sandbox import Event, RunLimits, RunResult, Sandbox
-from sandbox.isolation import LEVELS
-
-UNPRIVILEGED: Final = "nobody"
-"""Who launches sandboxes where the host is root and names nobody else."""
+from sandbox import Event, RunResult
 
 _ENDS: Final = {
     "done": ExitCode.DONE,
@@ -63,46 +59,6 @@ def _input(given: str | None, file: str | None) -> Any:
         return sources.json_of(sources.text_of(file), f"--input-file {file!r}")
     hint = """ Quote it for the shell: --input '{"file": "a.py"}'."""
     return {} if given is None else sources.json_of(given, "--input", hint)
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """Where it runs: what is not given comes from the settings."""
-
-    isolation: str | None
-    accept_no_isolation: bool
-    run_as: str | None
-    site_packages: str | None
-    wall_seconds: float | None
-
-    def limits(self) -> RunLimits:
-        """Return the limits of the run.
-
-        Raises:
-            InvalidArgument: the duration is unusable.
-        """
-        if self.wall_seconds is None:
-            return RunLimits()
-        return RunLimits(wall_seconds=names.seconds("--wall-seconds", self.wall_seconds))
-
-    def sandbox(self, store: Store, settings: Settings) -> Sandbox:
-        """Return the sandbox, not started yet.
-
-        Raises:
-            ConfigurationError, SandboxUnavailable: there is no such level, or it was asked for only once.
-        """
-        level = self.isolation or settings.isolation
-        if level not in LEVELS:
-            raise ConfigurationError(f"there is no isolation level {level!r}. Levels: {', '.join(LEVELS)}.")
-        run_as = self.run_as or settings.run_as or (UNPRIVILEGED if os.geteuid() == 0 else None)
-        return Sandbox(
-            store,
-            isolation=level,
-            accept_no_isolation=self.accept_no_isolation,
-            run_as=run_as,
-            site_packages=self.site_packages or settings.site_packages,
-            limits=self.limits(),
-        )
 
 
 async def run(store: Store, settings: Settings, order: Order, cell: Cell) -> ExitCode:

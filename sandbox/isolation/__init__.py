@@ -5,6 +5,7 @@ This package knows processes, namespaces and system calls. What is said over the
 
 from sandbox.isolation.choice import LEVELS, choose
 from sandbox.isolation.diagnosis import explain
+from sandbox.isolation.external import External
 from sandbox.isolation.level import Guest, Level
 
-__all__ = ["LEVELS", "Guest", "Level", "choose", "explain"]
+__all__ = ["LEVELS", "External", "Guest", "Level", "choose", "explain"]

@@ -25,6 +25,7 @@ _NESTED: Final = (
     " zygote=True."
 )
 _SETPRIV: Final = "Give the host CAP_SETUID and CAP_SETGID, or run it as the unprivileged account itself."
+LAUNCHER: Final = "Run the launcher by hand; the embedding guide says what it is given and what it must do."
 _NO_IDEA: Final = "Run the same bwrap by hand as the launching account to find out why."
 
 _REMEDIES: Final = {
@@ -39,12 +40,17 @@ _REMEDIES: Final = {
 """Words of bubblewrap, of the loader and of setpriv, and the remedy for each; the first match counts."""
 
 
-def explain(words: str) -> SandboxUnavailable:
+def explain(words: str, level: str) -> SandboxUnavailable:
     """Return the error for a guest that did not start.
 
     Args:
         words: What the start wrote to stderr; its last line is quoted.
+        level: The name of the level that was to start it.
     """
     lines = words.strip().splitlines() or ["it ended without a word"]
-    remedy = next((remedy for pattern, remedy in _REMEDIES.items() if re.search(pattern, words)), _NO_IDEA)
-    return SandboxUnavailable(f"strict could not start a guest: {lines[-1].strip()}", remedy)
+    remedy = LAUNCHER if level == "external" else _remedy(words)
+    return SandboxUnavailable(f"{level} could not start a guest: {lines[-1].strip()}", remedy)
+
+
+def _remedy(words: str) -> str:
+    return next((remedy for pattern, remedy in _REMEDIES.items() if re.search(pattern, words)), _NO_IDEA)

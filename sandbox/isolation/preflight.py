@@ -105,7 +105,7 @@ async def _converse(ours: socket.socket, planted: dict[str, str]) -> dict[str, s
 async def _fail(guest: Guest) -> NoReturn:
     # Its words are complete only when it has ended, which its closing the socket does not prove.
     await guest.wait()
-    raise explain(await guest.stderr())
+    raise explain(await guest.stderr(), "strict")
 
 
 def _archive() -> bytes:

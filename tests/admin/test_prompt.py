@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import pytest
 
+from admin.cli.cell import UNPRIVILEGED
 from admin.cli.main import main
-from admin.cli.running import UNPRIVILEGED
 from datastore import Scope, Store, names, open_store, values
 from sandbox import RunLimits, RunResult, Sandbox
 from sandbox.guest.verbs import DataStore

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,13 +88,24 @@ def test_without_isolation_it_runs_when_told_twice_and_warns(run: Run) -> None:
     assert ended.err.startswith("datastore: warning: unsafe_process gives no isolation")
 
 
+def test_a_launcher_of_the_operators_own_launches_the_agent(run: Run, tmp_path: Path) -> None:
+    script = 'exec "$1" -I -S -E -B "/proc/self/fd/$2" "$3"\n'
+    (tmp_path / "launch it").write_text(script, encoding="utf-8")
+    command = shlex.join(["sh", str(tmp_path / "launch it"), sys.executable])
+    ended = run("def run(): return 1", "--isolation", "external", "--launcher", command)
+    assert (ended.code, ended.out, ended.err) == (0, "1\n", "")
+
+
 @pytest.mark.parametrize(
     ("options", "mend"),
     [
         (("--input", "{'a': 1}"), "--input is not JSON"),
         (("--input", "1", "--input-file", "x"), "exclude each other"),
         (("--input-file", "/no/such"), "'/no/such' cannot be used: no such file or directory."),
-        (("--isolation", "none"), "there is no isolation level 'none'. Levels: strict, unsafe_process."),
+        (("--isolation", "none"), "there is no isolation level 'none'. Levels: strict, unsafe_process, external."),
+        (("--isolation", "external"), "--launcher"),
+        (("--isolation", "external", "--launcher", "'"), "cannot be split into words"),
+        (("--launcher", "x"), "strict has no launcher"),
         (("--isolation", "unsafe_process"), "--accept-no-isolation"),
         (("--wall-seconds", "0"), "--wall-seconds=0.0 must be above 0"),
         (("--agent", "@admin/root"), "begins with '@'"),

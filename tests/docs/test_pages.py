@@ -38,8 +38,8 @@ def test_every_link_leads_to_a_page_and_a_heading_that_exist(page: Path) -> None
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_file_that_a_page_makes_is_used_by_a_command_of_it(page: Path) -> None:
-    typed = "".join(block.text for block in blocks(page) if block.language == "console")
+def test_every_file_that_a_page_makes_is_used_by_a_command_or_script_of_it(page: Path) -> None:
+    typed = "".join(block.text for block in blocks(page) if block.language == "console" or block.kind == "host")
     made = [name for block in blocks(page) if (name := block.option("file"))]
     assert [name for name in made if name not in typed] == []
 

@@ -74,7 +74,7 @@ async def refusal(**settings: str | int | None) -> str:
 
 
 def test_an_unknown_level_is_refused_with_the_names_of_the_known() -> None:
-    with pytest.raises(ValueError, match=r"'none'.*strict, unsafe_process"):
+    with pytest.raises(ValueError, match=r"'none'.*strict, unsafe_process, external"):
         choose("none")
 
 
@@ -174,8 +174,10 @@ async def test_a_python_that_is_too_old_is_refused(old_python: str) -> None:
 
 
 def test_a_start_that_ended_without_a_word_is_told_too() -> None:
-    assert "without a word" in str(explain(""))
+    assert "without a word" in str(explain("", "strict"))
 
 
 def test_of_a_traceback_only_the_last_line_is_told() -> None:
-    assert "guest: ImportError: no module." in str(explain("Traceback ...\n  File x\nImportError: no module\n"))
+    assert "guest: ImportError: no module." in str(
+        explain("Traceback ...\n  File x\nImportError: no module\n", "strict")
+    )
