@@ -15,11 +15,13 @@ from typing import Annotated
 import typer
 
 from admin.cli import admin, failures
+from admin.cli import doctor as examining
 from admin.cli import run as running
 from admin.cli.options import examples
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 app.command(epilog=running.EXAMPLES)(running.run)
+app.command(epilog=examining.EXAMPLES)(examining.doctor)
 app.add_typer(admin.app, name="admin")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from admin.cli.options import Url, examples
+from admin.cli.options import Isolation, Launcher, RunAs, SitePackages, Url, examples
 
 EXAMPLES = examples(
     "datastore run summarize.py --user alice",
@@ -26,21 +26,13 @@ def run(
         str | None, typer.Option("--input-file", metavar="FILE", help="Read input_dict from FILE; - is stdin.")
     ] = None,
     url: Url = None,
-    isolation: Annotated[
-        str | None, typer.Option(metavar="LEVEL", help="strict, unsafe_process or external.  [default: strict]")
-    ] = None,
+    isolation: Isolation = None,
     accept_no_isolation: Annotated[
         bool, typer.Option("--accept-no-isolation", help="The second yes that unsafe_process needs.")
     ] = False,
-    launcher: Annotated[
-        str | None, typer.Option(metavar="COMMAND", help="What launches guests at the level external.")
-    ] = None,
-    run_as: Annotated[
-        str | None, typer.Option(metavar="ACCOUNT", help="Who launches the sandbox.  [default for root: nobody]")
-    ] = None,
-    site_packages: Annotated[
-        str | None, typer.Option(metavar="DIR", help="A folder of packages that the agent may import.")
-    ] = None,
+    launcher: Launcher = None,
+    run_as: RunAs = None,
+    site_packages: SitePackages = None,
     wall_seconds: Annotated[
         float | None, typer.Option(metavar="N", help="How long the run may take.  [default: 30]")
     ] = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final
 
 import typer
@@ -28,9 +28,19 @@ def perform(url: str | None, work: Work) -> None:
         DataStoreError: bad configuration, or the store is away, or what the work raises.
         Unread: nobody reads stdout any more.
     """
+    consider(url, lambda settings: _opened(settings, work))
+
+
+def consider(url: str | None, work: Callable[[Settings], Coroutine[None, None, int | None]]) -> None:
+    """Do work that opens the store itself, if at all, and end the command with its exit code (None: done).
+
+    Raises:
+        DataStoreError: bad configuration, or what the work raises.
+        Unread: nobody reads stdout any more.
+    """
     _hear_warnings()
     with noticing_a_lost_reader():
-        code = asyncio.run(_opened(load(url=url), work))
+        code = asyncio.run(work(load(url=url)))
     if code:
         raise typer.Exit(code)
 
