@@ -39,7 +39,7 @@ async def open_store(
         ConfigurationError: the URL or a setting is unusable; the message has the remedy.
         StoreUnavailable: the server does not answer.
     """
-    settings = settings or load()
+    settings = settings or load(url=url)
     clock = clock or SystemClock()
     engine = await open_engine(url or settings.url, settings, clock)
     try:

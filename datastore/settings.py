@@ -17,8 +17,17 @@ PREFIX = "DATASTORE_"
 
 
 def default_url() -> str:
-    """Return the URL of the embedded store in the platform's data directory."""
-    return f"sqlite:///{platformdirs.user_data_path('agent-data-store') / 'datastore.db'}"
+    """Return the URL of the embedded store in the platform's data directory.
+
+    Raises:
+        ConfigurationError: this account has no home, as many in containers.
+    """
+    try:
+        return f"sqlite:///{platformdirs.user_data_path('agent-data-store') / 'datastore.db'}"
+    except RuntimeError as error:
+        raise ConfigurationError(
+            "this account has no home folder for a store. Name one with --url or DATASTORE_URL, or set HOME."
+        ) from error
 
 
 class Settings(BaseModel):

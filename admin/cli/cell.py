@@ -47,7 +47,7 @@ class Cell:
         """
         return Sandbox(store, isolation=self.level(settings), limits=self.limits())
 
-    def level(self, settings: Settings) -> Level:
+    def level(self, settings: Settings, *, zygote: bool = False) -> Level:
         """Return the level of isolation, not prepared yet.
 
         Raises:
@@ -60,6 +60,7 @@ class Cell:
             name,
             accept_no_isolation=self.accept_no_isolation,
             run_as=self.run_as or settings.run_as or fallback,
+            zygote=zygote,
             site_packages=self.site_packages or settings.site_packages,
             launcher=_words(self.launcher, settings.launcher if name == "external" else None),
         )

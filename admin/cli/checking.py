@@ -18,6 +18,9 @@ from admin.cli.text import discreet
 from datastore.settings import Settings
 from sandbox.isolation import LEVELS, choose
 
+_ZYGOTE: Final = "strict, zygote"
+"""The fast starts of strict; no setting asks for them."""
+
 
 def _because(finding: Finding) -> str:
     if finding.reason is not None:
@@ -59,6 +62,8 @@ async def examine(settings: Settings, cell: Cell, *, json: bool) -> ExitCode:
 
     async def pages() -> AsyncIterator[list[Finding]]:
         found = [await _level(name, settings, cell, configured=name == configured) for name in LEVELS]
+        its = replace(cell, isolation="strict", launcher=None)
+        found.insert(1, await checks.level(_ZYGOTE, lambda: its.level(settings, zygote=True), configured=False))
         found.append(await checks.store(settings))
         ends.extend(_end(each) for each in found if each.configured and not each.works)
         yield found

@@ -9,11 +9,15 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import subprocess
 from dataclasses import dataclass
+from typing import Final
 
 from datastore.errors import SandboxUnavailable
+from sandbox.isolation.diagnosis import SETPRIV
 
-_NAME_AN_ACCOUNT = "Name an unprivileged account with run_as=, --run-as or DATASTORE_RUN_AS, for example nobody."
+_PROOF_SECONDS: Final = 10
+_NAME_AN_ACCOUNT: Final = "Name an unprivileged account with run_as=, --run-as or DATASTORE_RUN_AS, for example nobody."
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,22 @@ def _become(uid: int, gid: int) -> Account:
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         raise SandboxUnavailable("setpriv is not installed", "Install util-linux.")
-    return Account(uid, (setpriv, "--reuid", str(uid), "--regid", str(gid), "--clear-groups", "--"))
+    prefix = (setpriv, "--reuid", str(uid), "--regid", str(gid), "--clear-groups", "--")
+    _prove(uid, (*prefix, setpriv, "--version"))
+    return Account(uid, prefix)
+
+
+def _prove(uid: int, command: tuple[str, ...]) -> None:
+    """See that a command can be run as the account: a host that is root may lack the capabilities."""
+    try:
+        done = subprocess.run(  # noqa: S603 - setpriv itself.
+            command, env={}, cwd="/", capture_output=True, text=True, timeout=_PROOF_SECONDS, check=False
+        )
+        words = done.stderr.strip() if done.returncode else ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        words = str(error)
+    if words:
+        raise SandboxUnavailable(f"guests cannot be launched as uid {uid}: {words}", SETPRIV)
 
 
 def _look_up(run_as: str | int) -> tuple[int, int]:

@@ -24,18 +24,18 @@ _NESTED: Final = (
     "This machine gives nested user namespaces no rights, as AppArmor's restriction does. Allow them, or do without"
     " zygote=True."
 )
-_SETPRIV: Final = "Give the host CAP_SETUID and CAP_SETGID, or run it as the unprivileged account itself."
+SETPRIV: Final = "Give the host CAP_SETUID and CAP_SETGID, or run it as the unprivileged account itself."
 LAUNCHER: Final = "Run the launcher by hand; the embedding guide says what it is given and what it must do."
 _NO_IDEA: Final = "Run the same bwrap by hand as the launching account to find out why."
 
 _REMEDIES: Final = {
     r"zygote: unshare": _NESTED,
-    r"No permissions to creat|Creating new namespace failed": _USER_NAMESPACES,
+    r"No permissions to creat|Creating new namespace failed|unshare user ns": _USER_NAMESPACES,
     r"setting up uid map: Permission denied|Failed to make / slave": _APPARMOR,
     r"Can't find source path|execvp|error while loading shared libraries": _INTERPRETER,
     r"Unknown option": "Install bubblewrap 0.8 or later.",
     r"seccomp|SECCOMP": _SECCOMP,
-    r"setpriv: ": _SETPRIV,
+    r"setpriv: ": SETPRIV,
 }
 """Words of bubblewrap, of the loader and of setpriv, and the remedy for each; the first match counts."""
 

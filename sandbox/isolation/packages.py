@@ -67,7 +67,7 @@ def _checked(folder: str) -> Path:
 
 def _private() -> Iterator[tuple[Path, str]]:
     """Give what no folder for agents may be or hold."""
-    for home in (str(Path("~").expanduser()), *(each.pw_dir for each in pwd.getpwall())):
+    for home in filter(None, (os.environ.get("HOME"), *(each.pw_dir for each in pwd.getpwall()))):
         yield Path(os.path.realpath(home)), "a home folder"
     for own in (sys.prefix, sys.exec_prefix, *(each for each in sys.path if Path(each).is_dir())):
         yield Path(os.path.realpath(own)), "part of the host's own environment"

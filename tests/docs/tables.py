@@ -30,8 +30,8 @@ from datastore.settings import PREFIX, Settings
 from sandbox import RunLimits
 from sandbox.guest.faces import verb
 from sandbox.guest.verbs import DataStore
-from sandbox.isolation import diagnosis
 from tests.docs.pages import PAGES, ROOT
+from tests.docs.refusals import followed, refusals, started
 
 _TABLE: Final = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 RESERVED: Final = "(Reserved: nothing raises it yet.)"
@@ -203,11 +203,19 @@ def _commands(command: Any, path: str) -> Iterator[tuple[str, str, str]]:
 def isolation_table() -> str:
     """Words of a failed start, and the remedy that the error names."""
     return rows(
-        ("the message holds", "mend"),
+        ("the message holds", "mend", "followed in a test"),
         (
-            (" or ".join(f"`{each}`" for each in words.split("|")), remedy)
-            for words, remedy in diagnosis._REMEDIES.items()
+            (" or ".join(f"`{each}`" for each in words.split("|")), remedy, followed(words))
+            for words, remedy in started().items()
         ),
+    )
+
+
+def refusals_table() -> str:
+    """What the sandbox itself refuses, and the remedy that the error names."""
+    return rows(
+        ("message", "mend", "followed in a test"),
+        ((f"`{message}`", remedy, followed(message)) for message, remedy in refusals().items()),
     )
 
 
@@ -221,6 +229,7 @@ TABLES: Final = {
     "commands": commands_table,
     "exit_codes": exit_codes_table,
     "isolation": isolation_table,
+    "refusals": refusals_table,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -13,7 +14,9 @@ from datastore.errors import CODES
 from datastore.operations import Operation
 from datastore.ports import Backend
 from tests.docs.pages import PAGES, ROOT, headings, name_of
+from tests.docs.refusals import refusals, started
 from tests.docs.tables import TABLES, names, raised, renewed, verbs
+from tests.sandbox.test_remedies import FOLLOWED
 
 DOCS = ROOT / "docs"
 
@@ -39,6 +42,21 @@ def test_the_reference_describes_no_verb_that_does_not_exist() -> None:
 
 def test_every_error_that_can_be_raised_has_a_section_about_its_mend() -> None:
     assert {code for code, kind in CODES.items() if raised(kind)} <= set(headings(DOCS / "troubleshooting.md"))
+
+
+def test_every_remedy_that_a_test_follows_is_one_that_an_error_names() -> None:
+    assert sorted(FOLLOWED - {*refusals(), *started()}) == []
+
+
+def test_every_refusal_to_start_has_a_remedy_in_the_tables() -> None:
+    calls = [
+        node
+        for file in (ROOT / "sandbox").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("SandboxUnavailable")
+    ]
+    passed_on = {"diagnosis.explain", "Pool._unavailable"}
+    assert len(calls) == len(refusals()) + len(passed_on)
 
 
 def test_the_numbers_of_the_architecture_are_those_of_the_code() -> None:

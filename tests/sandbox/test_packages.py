@@ -157,7 +157,7 @@ async def test_a_relative_path_is_of_the_hosts_working_folder(
         assert await output(sandbox, "from shapes import SIDES\ndef run(): return SIDES['square']") == 4
 
 
-HOME = str(Path("~").expanduser())
+HOME = os.environ["HOME"]
 OTHERS_HOME = pwd.getpwnam("daemon").pw_dir
 REFUSED = {
     "/": "is or holds",

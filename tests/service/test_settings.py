@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,18 @@ def test_variables_go_over_the_file_and_arguments_over_both(tmp_path: Path) -> N
 def test_the_default_store_is_a_file_in_the_platforms_data_directory() -> None:
     assert load({}).url.startswith("sqlite:////")
     assert load({"DATASTORE_URL": ""}).url == load({}).url
+
+
+def test_an_account_without_a_home_is_told_to_name_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_uid: int) -> pwd.struct_passwd:
+        raise KeyError
+
+    for name in ("HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(ConfigurationError, match=r"no home folder for a store\. Name one with --url"):
+        load({})
+    assert load({}, url="sqlite://").url == "sqlite://"
 
 
 @pytest.mark.parametrize(
