@@ -30,10 +30,13 @@ _log = logging.getLogger("datastore.broker")
 _FRAMES_A_TURN: Final = 64
 """Frames of one peer that are taken before the others have their turn."""
 
+_READ_BYTES: Final = 64 * 1024
+"""Bytes of one read, into memory that is used again: a plain protocol is given a newly mapped piece for each."""
+
 Message = dict[str, Any]
 
 
-class Broker(asyncio.Protocol):
+class Broker(asyncio.BufferedProtocol):
     """Serves one connected peer.
 
     Args:
@@ -65,6 +68,7 @@ class Broker(asyncio.Protocol):
         self.lost = asyncio.Event()
         self.ended = asyncio.Event()
         self._decoder = wire.Decoder(wire.frame_limit(scope.limits.value_bytes))
+        self._room = memoryview(bytearray(_READ_BYTES))
         self._backlog: deque[bytes] = deque()
         self._calls: dict[asyncio.Task[None], bool] = {}
         self._transport: asyncio.Transport | None = None
@@ -100,10 +104,14 @@ class Broker(asyncio.Protocol):
             self._transport.write(frame)
         return len(frame)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the protocol's signature
+        """Say where the next bytes go."""
+        return self._room
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Take bytes of the peer."""
         try:
-            self._backlog.extend(self._decoder.feed(data))
+            self._backlog.extend(self._decoder.feed(self._room[:nbytes]))
             self._proceed()
         except wire.ProtocolError as error:
             self._violated(error.reason)

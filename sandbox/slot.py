@@ -107,7 +107,7 @@ class Slot(asyncio.Protocol):
             pass
         return False
 
-    def hand_over(self, protocol: asyncio.Protocol, greeting: bytes) -> None:
+    def hand_over(self, protocol: asyncio.BaseProtocol, greeting: bytes) -> None:
         """Give the connection to a run's protocol, and the guest its first words; once."""
         assert self._transport is not None  # noqa: S101 - `start` has returned
         self.on_lost = None
