@@ -21,6 +21,7 @@ METADATA_BYTES: Final = 16 * 1024
 NUMBER_BYTES: Final = 24
 """What a top-level number counts as: an increment in the engine cannot maintain a measured size."""
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
 _LEAST_INT: Final = -(2**63)
 _MOST_INT: Final = 2**63 - 1
 _MENDS: Final = {
@@ -170,7 +171,7 @@ def _not_json(value: object) -> str:
 
 def compact(value: object) -> str:
     """Return `value`, already plain, as compact JSON text: how both ends of the wire write."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def size(value: object) -> int:

@@ -81,7 +81,7 @@ def unpack(payload: bytes, most_nodes: int = MOST_NODES) -> dict[str, Any]:
     if nodes(payload, most_nodes) > most_nodes:
         raise ProtocolError(f"a frame holds more than {most_nodes:,} values")
     try:
-        message = json.loads(payload.decode(), parse_constant=_refuse_constant)
+        message = _DECODER.decode(payload.decode())
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a frame is not JSON: {type(error).__name__}") from None
     if not isinstance(message, dict):
@@ -110,3 +110,6 @@ def _count(payload: bytes) -> int:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
