@@ -44,17 +44,16 @@ class Tracking:
     def saw(self, scope: Scope, operation: Operation, outcome: Answer | Exception, seconds: float) -> None:  # noqa: ARG002 - the port's signature
         """Count the entries that a read returned; forget those that a delete removed."""
         if isinstance(operation, (Get, Scan)) and isinstance(outcome, (Found, Page)) and not scope.operator:
-            self._count(scope, policy.place(scope, operation.namespace), outcome)
-        elif isinstance(operation, (Apply, Clear)) and not isinstance(outcome, Exception):
+            if entries := [each for each in outcome.items if isinstance(each, Entry)]:
+                self._count(scope, policy.place(scope, operation.namespace), entries)
+        elif isinstance(operation, (Apply, Clear)) and not isinstance(outcome, Exception) and self._pending:
             self._forget(policy.place(scope, operation.namespace), operation)
 
-    def _count(self, scope: Scope, place: Place, outcome: Found | Page) -> None:
+    def _count(self, scope: Scope, place: Place, entries: list[Entry]) -> None:
         now = moment(self._clock.now())
-        for entry in outcome.items:
-            if isinstance(entry, Entry):
-                self._add(Access(place, entry.key, entry.created_at, scope.agent, 1, now))
-        if self._pending:
-            self._waiting.set()
+        for entry in entries:
+            self._add(Access(place, entry.key, entry.created_at, scope.agent, 1, now))
+        self._waiting.set()
 
     def _add(self, access: Access) -> None:
         mark = (access.place, access.key, access.created_at, access.agent)
@@ -67,8 +66,6 @@ class Tracking:
             self._dropped += access.count
 
     def _forget(self, place: Place, operation: Apply | Clear) -> None:
-        if not self._pending:
-            return
         if isinstance(operation, Clear):
             gone = [m for m in self._pending if m[0] == place and m[1].startswith(operation.prefix)]
         else:
