@@ -69,6 +69,7 @@ class Broker(asyncio.BufferedProtocol):
         self.ended = asyncio.Event()
         self._decoder = wire.Decoder(wire.frame_limit(scope.limits.value_bytes))
         self._room = memoryview(bytearray(_READ_BYTES))
+        self._outbox: list[bytes] = []
         self._backlog: deque[bytes] = deque()
         self._calls: dict[asyncio.Task[None], bool] = {}
         self._transport: asyncio.Transport | None = None
@@ -98,11 +99,19 @@ class Broker(asyncio.BufferedProtocol):
         await asyncio.get_running_loop().create_connection(lambda: self, sock=sock)
 
     def send(self, message: Message) -> int:
-        """Send a message, unless the peer is gone; return its bytes."""
+        """Send a message, unless the peer is gone; return its bytes. Those of one turn of the loop leave together."""
         frame = wire.pack(message)
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(frame)
+        self._outbox.append(frame)
+        if len(self._calls) <= 1:  # Nobody else could say anything in this turn.
+            self._post()
+        elif len(self._outbox) == 1:
+            asyncio.get_running_loop().call_soon(self._post)
         return len(frame)
+
+    def _post(self) -> None:
+        frames, self._outbox = self._outbox, []
+        if frames and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(frames))
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the protocol's signature
         """Say where the next bytes go."""
@@ -178,7 +187,7 @@ class Broker(asyncio.BufferedProtocol):
         if type(number) is not int or not 0 < number < 2**53:
             raise wire.ProtocolError("a request has no usable id")
         is_tool = "tool" in message
-        task = asyncio.ensure_future(self._serve(number, message, size))
+        task = asyncio.get_running_loop().create_task(self._serve(number, message, size))
         self._calls[task] = is_tool
         task.add_done_callback(self._done)
         return None
