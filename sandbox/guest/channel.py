@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import os
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 from datastore.errors import DataStoreError, NotSupported, StoreUnavailable, ValueTooLarge, from_dict
@@ -23,6 +24,7 @@ from sandbox.guest import wire
 
 _CHUNK: Final = 64 * 1024
 """Bytes of one read: for more, the allocator would map memory anew, which takes longer than all the rest."""
+_HUNG_UP: Final = "the host closed the connection"
 
 Message = dict[str, Any]
 
@@ -89,8 +91,10 @@ class Channel:
         waiter = _Waiter()
         number, frame = self._enrol(request, waiter)
         try:
-            with self._sent(waiter):
+            try:
                 self._send(frame)
+            except OSError:
+                self._end(_HUNG_UP)
             self._wait(waiter)
         finally:
             self._pending.pop(number, None)
@@ -104,14 +108,16 @@ class Channel:
         """
         listener = self._listener()
         async with listener.slots:
-            arrived = asyncio.get_running_loop().create_future()
-            waiter = _Waiter(listener.waker(arrived))
+            arrived = listener.loop.create_future()
+            waiter = _Waiter(functools.partial(listener.wake, arrived))
             number, frame = self._enrol(request, waiter)
             try:
-                with self._sent(waiter):
+                try:
                     await self._asend(frame)
+                except OSError:
+                    self._end(_HUNG_UP)
                 if waiter.reply is None:
-                    with listener.listening():
+                    with listener:
                         await arrived
             finally:
                 self._pending.pop(number, None)
@@ -129,17 +135,9 @@ class Channel:
         number = next(self._numbers)
         frame = self._pack({"id": number, **request})
         self._pending[number] = waiter
-        return number, frame
-
-    @contextlib.contextmanager
-    def _sent(self, waiter: _Waiter) -> Iterator[None]:
-        """Answer the waiter where the connection is, or turns out to be, at its end."""
-        try:
-            yield
-        except OSError:
-            self._end("the host closed the connection")
-        if self._ended is not None and waiter.reply is None:
+        if self._ended is not None:
             waiter.reply = _gone(self._ended)
+        return number, frame
 
     def _pack(self, message: Message) -> bytes:
         """Return a frame that the host will take: what it would end the run for is refused here."""
@@ -166,8 +164,9 @@ class Channel:
             return
         rest = memoryview(frame)
         try:
-            with contextlib.suppress(BlockingIOError):
-                rest = rest[self._socket.send(rest, socket.MSG_DONTWAIT) :]
+            rest = rest[self._socket.send(rest, socket.MSG_DONTWAIT) :]
+        except BlockingIOError:
+            pass
         except BaseException:
             self._sending.release()
             raise
@@ -238,7 +237,7 @@ class Channel:
         except OSError:
             data = b""
         if not data:
-            self._end("the host closed the connection")
+            self._end(_HUNG_UP)
             return
         for payload in self._decoder.feed(data):
             self._deliver(wire.unpack(payload, most_nodes=2**63))
@@ -277,38 +276,35 @@ class _Listener:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, descriptor: int, read: Callable[[], None], in_flight: int
     ) -> None:
-        self._loop = loop
+        self.loop = loop
         self.slots = asyncio.Semaphore(in_flight)
         self._descriptor = descriptor
         self._read = read
         self._waiting = 0
         self._thread = threading.get_ident()
 
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         self._waiting += 1
         if self._waiting == 1:
-            self._loop.add_reader(self._descriptor, self._read)
-        try:
-            yield
-        finally:
-            self._waiting -= 1
-            if self._waiting == 0:
-                self._loop.remove_reader(self._descriptor)
+            self.loop.add_reader(self._descriptor, self._read)
 
-    def waker(self, arrived: asyncio.Future[None]) -> Callable[[], None]:
-        def resolve() -> None:
-            if not arrived.done():
-                arrived.set_result(None)
+    def __exit__(self, *_: object) -> None:
+        self._waiting -= 1
+        if self._waiting == 0:
+            self.loop.remove_reader(self._descriptor)
 
-        def wake() -> None:
-            if threading.get_ident() == self._thread:
-                resolve()
-            else:
-                with contextlib.suppress(RuntimeError):  # Its loop was closed with the call in flight.
-                    self._loop.call_soon_threadsafe(resolve)
+    def wake(self, arrived: asyncio.Future[None]) -> None:
+        """Tell a call of this loop, from whichever thread, that its reply is there."""
+        if threading.get_ident() == self._thread:
+            _resolve(arrived)
+            return
+        with contextlib.suppress(RuntimeError):  # The loop was closed with the call in flight.
+            self.loop.call_soon_threadsafe(_resolve, arrived)
 
-        return wake
+
+def _resolve(arrived: asyncio.Future[None]) -> None:
+    if not arrived.done():
+        arrived.set_result(None)
 
 
 def too_many_values() -> ValueTooLarge:
