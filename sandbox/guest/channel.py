@@ -126,6 +126,8 @@ class Channel:
     def close(self) -> None:
         """Close the socket; whoever waits gets an error."""
         self._end("the data_store was closed")
+        for listener in self._loops.values():
+            listener.leave()
         with self._sending:
             self._socket.close()
 
@@ -271,7 +273,10 @@ class Channel:
 
 
 class _Listener:
-    """One event loop's interest in the socket: it listens while a call of it waits."""
+    """One event loop's interest in the socket: it listens while a call of it waits, and for a turn after.
+
+    The next of several calls one after another so finds it listening still.
+    """
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, descriptor: int, read: Callable[[], None], in_flight: int
@@ -281,16 +286,28 @@ class _Listener:
         self._descriptor = descriptor
         self._read = read
         self._waiting = 0
+        self._listening = False
         self._thread = threading.get_ident()
 
     def __enter__(self) -> None:
         self._waiting += 1
-        if self._waiting == 1:
+        if not self._listening:
+            self._listening = True
             self.loop.add_reader(self._descriptor, self._read)
 
     def __exit__(self, *_: object) -> None:
         self._waiting -= 1
         if self._waiting == 0:
+            self.loop.call_soon(self._rest)
+
+    def _rest(self) -> None:
+        if self._waiting == 0:
+            self.leave()
+
+    def leave(self) -> None:
+        """Listen no more: before the socket closes too, since its number may soon be another's."""
+        if self._listening and threading.get_ident() == self._thread and not self.loop.is_closed():
+            self._listening = False
             self.loop.remove_reader(self._descriptor)
 
     def wake(self, arrived: asyncio.Future[None]) -> None:

@@ -194,6 +194,18 @@ async def test_what_does_not_fit_into_the_socket_at_once_does_not_hold_up_the_st
         assert await data_store.count() == 101
 
 
+async def test_a_connection_after_a_closed_one_may_have_its_descriptor(url: str) -> None:
+    """The loop no longer listens to the closed one, though its last call ended in this very turn."""
+    async with open_store(url) as store, asyncio.timeout(30):
+        descriptors = set()
+        for number in range(3):
+            with connect(store, user="alice", agent="a") as data_store:
+                descriptors.add(data_store._channel._socket.fileno())
+                await data_store.aio.set("k", number)
+                assert await data_store.aio.get("k") == number
+        assert len(descriptors) < 3
+
+
 def test_an_interrupted_call_ends_the_connection_and_hangs_nobody(store: ConnectedDataStore) -> None:
     """Half a frame is out when the signal comes; what followed would be taken for its other half."""
     previous = signal.signal(signal.SIGUSR1, _interrupt)
