@@ -26,7 +26,7 @@ class PoolLimits(Model):
 
     size: int = Field(default=0, ge=0, le=1024, description="guests kept warm; 0: each run starts its own")
     runs_at_once: int = Field(default=64, ge=1, description="runs that have a guest; more wait")
-    queue_size: int = Field(default=256, ge=0, description="runs that wait; more end at once with `no_slot`")
+    queue_size: int = Field(default=256, ge=0, description="runs that wait; of more, one ends at once with `no_slot`")
     queue_seconds: float = Field(default=10.0, ge=0, description="that a run waits before it ends with `no_slot`")
     slot_idle_seconds: float = Field(default=300.0, gt=0, description="after which an idle guest is replaced")
     start_seconds: float = Field(default=10.0, gt=0, description="from spawn to ready")

@@ -1,7 +1,7 @@
 """Warm slots for the runs of one sandbox: bounded, single-use, refilled in the background.
 
-Everything happens on one event loop, and every change of state ends in `_serve`, which gives slots to those who wait
-longest, or in `_refill`, which starts what is missing. A slot is in one place at a time: starting, idle, with a run,
+Everything happens on one event loop, and every change of state ends in `_serve`, which gives slots to those whose turn
+it is, or in `_refill`, which starts what is missing. A slot is in one place at a time: starting, idle, with a run,
 or ending. Slots that cannot be started are tried again more and more slowly; after five failures in a row nobody is
 left waiting for them, until one start has succeeded. One subject, so longer than most files.
 """
@@ -14,13 +14,13 @@ import logging
 import os
 import random
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from datastore.errors import SandboxUnavailable
 from sandbox.isolation import Level
 from sandbox.limits import PoolLimits
+from sandbox.queue import Queue
 from sandbox.result import Stats
 from sandbox.slot import Slot
 
@@ -37,9 +37,7 @@ _log = logging.getLogger("datastore.sandbox")
 class NoSlot(Exception):  # noqa: N818 - an outcome of a run, not an error that anybody catches
     """No slot became free for a run; nothing was run."""
 
-    def __init__(self, reason: str, seconds: float) -> None:
-        super().__init__(reason)
-        self.stats = Stats(queue_seconds=seconds)
+    stats = Stats()
 
 
 class Pool:
@@ -60,7 +58,7 @@ class Pool:
         self._abreast = min(limits.size, os.cpu_count() or 1)
         self._is_open = False
         self._idle: dict[Slot, asyncio.TimerHandle] = {}
-        self._waiting: deque[asyncio.Future[Slot | None]] = deque()
+        self._waiting: Queue[Slot | None] = Queue()
         self._starts: set[asyncio.Task[None]] = set()
         self._ends: set[asyncio.Task[None]] = set()
         self._later: asyncio.TimerHandle | None = None
@@ -79,9 +77,8 @@ class Pool:
         self._is_open = False
         if self._later is not None:
             self._later.cancel()
-        for waiter in self._waiting:
-            waiter.cancel()
-        self._waiting.clear()
+        while self._waiting:
+            self._waiting.pop().cancel()
         for task in self._starts:
             task.cancel()
         while self._idle or self._starts or self._ends:
@@ -89,15 +86,23 @@ class Pool:
                 self._discard(slot)
             await asyncio.wait(self._starts | self._ends)
 
-    async def take(self, start_seconds: float) -> tuple[Slot, Stats]:
+    async def take(self, user: str, start_seconds: float) -> tuple[Slot, Stats]:
         """Return a slot that nobody has had, and how long that took; give it to `retire` afterwards.
+
+        Args:
+            user: in whose line to wait; users take turns.
+            start_seconds: how long a start may take, where no slots are kept.
 
         Raises:
             NoSlot: too many wait already, or none became free in time.
             SandboxUnavailable: guests cannot be started at present.
         """
         began = time.perf_counter()
-        slot = await self._turn()
+        try:
+            slot = await self._turn(user)
+        except NoSlot as refusal:
+            refusal.stats = Stats(queue_seconds=time.perf_counter() - began)
+            raise
         granted = time.perf_counter()
         if slot is None:
             try:
@@ -124,36 +129,38 @@ class Pool:
             await asyncio.wait_for(slot.guest.wait(), _LEAVE_SECONDS)
         await slot.end()
 
-    async def _turn(self) -> Slot | None:
+    async def _turn(self, user: str) -> Slot | None:
         """Wait for a slot, or, where none is kept, for leave to start one."""
         if self._failures >= MOST_FAILURES and not self._idle:
             raise self._unavailable()
-        waiter: asyncio.Future[Slot | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+        waiter = self._waiting.join(user)
         self._serve()
         if not waiter.done():
-            await self._queue(waiter)
+            self._make_room(user)
+            self._refill()
+            await self._queue(user, waiter)
         return waiter.result()
 
-    async def _queue(self, waiter: asyncio.Future[Slot | None]) -> None:
-        limits = self._limits
-        if len(self._waiting) > limits.queue_size:
-            self._withdraw(waiter)
-            raise NoSlot(f"{limits.queue_size:,} runs wait for a slot already", 0.0)
-        self._refill()
+    def _make_room(self, newcomer: str) -> None:
+        if len(self._waiting) > self._limits.queue_size:
+            reason = f"{self._limits.queue_size:,} runs wait for a slot already"
+            self._waiting.drop(newcomer).set_exception(NoSlot(reason))
+
+    async def _queue(self, user: str, waiter: asyncio.Future[Slot | None]) -> None:
+        seconds = self._limits.queue_seconds
         try:
-            await asyncio.wait({waiter}, timeout=limits.queue_seconds)
+            await asyncio.wait({waiter}, timeout=seconds)
         except asyncio.CancelledError:
-            self._withdraw(waiter)
+            self._withdraw(user, waiter)
             raise
         if not waiter.done():
-            self._withdraw(waiter)
-            raise NoSlot(f"no slot became free within {limits.queue_seconds:g} seconds", limits.queue_seconds)
+            self._withdraw(user, waiter)
+            raise NoSlot(f"no slot became free within {seconds:g} seconds")
 
-    def _withdraw(self, waiter: asyncio.Future[Slot | None]) -> None:
+    def _withdraw(self, user: str, waiter: asyncio.Future[Slot | None]) -> None:
         """Forget a run that no longer waits; what it was given in the same moment goes to the next one."""
         if not waiter.done():
-            self._waiting.remove(waiter)
+            self._waiting.leave(user, waiter)
         elif not waiter.cancelled() and waiter.exception() is None:
             if (slot := waiter.result()) is not None:
                 self._keep(slot)
@@ -165,7 +172,7 @@ class Pool:
             if slot is None and self._limits.size:
                 return
             self._running += 1
-            self._waiting.popleft().set_result(slot)
+            self._waiting.pop().set_result(slot)
 
     def _longest_idle(self) -> Slot | None:
         """Take the slot that has waited longest, passing over those that have died unnoticed."""
@@ -243,7 +250,7 @@ class Pool:
         self._last = error
         _log.warning("a guest could not be started (%d in a row): %s", self._failures, error)
         while self._failures >= MOST_FAILURES and self._waiting:
-            self._waiting.popleft().set_exception(self._unavailable())
+            self._waiting.pop().set_exception(self._unavailable())
 
     def _unavailable(self) -> SandboxUnavailable:
         fields = self._last.fields if self._last is not None else {"reason": "idle guests die", "remedy": _REPORT}

@@ -39,6 +39,7 @@ class Run:
         threads_bounded: bool,
     ) -> None:
         self._store = store
+        self._user = scope.user
         self._limits = limits
         self._record = Record(limits, on_event)
         self._broker = Broker(store, scope, limits, tools=tools, record=self._record, say=self._hear)
@@ -57,7 +58,7 @@ class Run:
             SandboxUnavailable: no guest could be started.
         """
         try:
-            slot, stats = await pool.take(self._limits.start_seconds)
+            slot, stats = await pool.take(self._user, self._limits.start_seconds)
         except NoSlot as error:
             return RunResult("no_slot", error=str(error), stats=error.stats)
         began = time.perf_counter()

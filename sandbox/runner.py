@@ -44,7 +44,8 @@ class Sandbox:
         pool_size: guests kept warm for runs to come. 0 starts one for each run, which suits a script; a service that
             runs agents all day keeps as many as runs arrive together. Each holds some 11 MiB.
         runs_at_once: runs that have a guest at the same time; more wait.
-        queue_size: runs that wait; one more ends at once with the outcome `no_slot`.
+        queue_size: runs that wait, while users take turns; of more, the newest of the user who has most ends at once
+            with the outcome `no_slot`.
         queue_seconds: how long a run waits before it ends with `no_slot`.
         slot_idle_seconds: after how long a guest that nobody took is replaced.
 
