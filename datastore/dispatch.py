@@ -22,6 +22,7 @@ from datastore.operations import (
     Applied,
     Found,
     Names,
+    Notices,
     Number,
     Operation,
     Page,
@@ -102,6 +103,9 @@ def wire(operation: Operation, answer: Answer) -> Any:
         case Applied():
             outcomes = [{"applied": each.applied, "version": each.version} for each in answer.outcomes]
             return {"changed": answer.changed, "outcomes": outcomes}
+        case Notices():
+            items = [{"key": each.key, "version": each.version, "cursor": each.cursor} for each in answer.items]
+            return {"items": items, "cursor": answer.cursor}
         case Usage():
             return answer.model_dump()
 
@@ -111,6 +115,6 @@ def _item(item: Entry | Status | str, detail: str) -> Any:
         case str():
             return item
         case Status():
-            return {"key": item.key, "expires_in_seconds": item.expires_in_seconds}
+            return {"key": item.key, "version": item.version, "expires_in_seconds": item.expires_in_seconds}
         case Entry():
             return item.as_dict() if detail == "entry" else pack_value({"key": item.key, "value": item.value})

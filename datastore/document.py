@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Self
 
 from datastore.entry import NEVER
 
@@ -28,6 +28,30 @@ class Place:
         """
         owner = self.owner.replace("%", "%25").replace(":", "%3A")
         return f"{owner}:{self.namespace}:{base64.urlsafe_b64encode(key.encode()).decode('ascii')}"
+
+    @classmethod
+    def of_id(cls, identity: str) -> tuple[Self, str] | None:
+        """Return the place and the key of a document id, or None where it is none."""
+        owner, _, rest = identity.partition(":")
+        namespace, separator, encoded = rest.rpartition(":")
+        try:
+            key = base64.b64decode(encoded, b"-_", validate=True).decode()
+        except ValueError:
+            return None
+        return (cls(owner.replace("%3A", ":").replace("%25", "%"), namespace), key) if separator else None
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """What a watcher wants to hear of: the keys of a place that have a prefix, or where `exact` that one key."""
+
+    place: Place
+    prefix: str = ""
+    exact: bool = False
+
+    def holds(self, key: str) -> bool:
+        """Say whether a key of the place is meant."""
+        return key == self.prefix if self.exact else key.startswith(self.prefix)
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,18 @@ class Timeout(DataStoreError, TimeoutError):  # noqa: N818
     code = "timeout"
 
 
+class PastGone(DataStoreError):  # noqa: N818
+    """The store no longer keeps all changes since that cursor; the message says how to begin anew."""
+
+    code = "past_gone"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the changes since this cursor are no longer kept, so some may be missing. "
+            "Begin anew: call watch() without cursor first, then read what stands with items()."
+        )
+
+
 class StoreUnavailable(DataStoreError, ConnectionError):  # noqa: N818
     """The engine could not be reached or did not answer in time. The message says whether a write may have happened."""
 

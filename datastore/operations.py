@@ -1,4 +1,4 @@
-"""The eight operations that an agent's verbs become, their mutations, and what the store answers.
+"""The nine operations that an agent's verbs become, their mutations, and what the store answers.
 
 Operations come from an untrusted peer, so they are strict frozen pydantic models, parsed once at the boundary. None
 can name a user. Answers are made by the store itself and need no checks. One subject, so longer than most files.
@@ -24,6 +24,10 @@ Namespace = Annotated[str, AfterValidator(partial(names.text, "namespace"))]
 Prefix = Annotated[str, AfterValidator(names.prefix)]
 Seconds = Annotated[float, AfterValidator(partial(names.seconds, "ttl_seconds"))]
 Limit = Annotated[int, Field(ge=1, le=MOST_ITEMS)]
+
+MOST_WAIT_SECONDS = 30.0
+"""The longest that one watch waits; longer watching is several operations."""
+_CURSOR_CHARACTERS = 128
 
 
 class Put(Model):
@@ -139,7 +143,21 @@ class GetUsage(Model):
     op: Literal["usage"] = "usage"
 
 
-Operation = Get | Scan | Namespaces | Count | Apply | Clear | Copy | GetUsage
+class Watch(Model):
+    """Ask for the changes after a cursor, in order, waiting a while where there is none yet: a long poll.
+
+    `exact` means the one key that `prefix` names. Without a cursor it begins now.
+    """
+
+    op: Literal["watch"] = "watch"
+    namespace: Namespace
+    prefix: Prefix = ""
+    exact: bool = False
+    cursor: Annotated[str, Field(max_length=_CURSOR_CHARACTERS)] | None = None
+    wait_seconds: Annotated[float, Field(ge=0, le=MOST_WAIT_SECONDS)] = 0
+
+
+Operation = Get | Scan | Namespaces | Count | Apply | Clear | Copy | GetUsage | Watch
 OPERATION: TypeAdapter[Operation] = TypeAdapter(Annotated[Operation, Field(discriminator="op")])
 
 
@@ -148,6 +166,7 @@ class Status:
     """That an entry is there, without its value. `expires_in_seconds` is None where it never expires."""
 
     key: str
+    version: str
     expires_in_seconds: float | None
 
 
@@ -202,4 +221,21 @@ class Applied:
     outcomes: tuple[Outcome, ...]
 
 
-Answer = Found | Page | Names | Number | Applied | Usage
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One change: an entry was put at `version`, or removed (None). `cursor` is where a later watch goes on."""
+
+    key: str
+    version: str | None
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notices:
+    """Answer of `watch`: changes in order, none where the time was up; and the cursor for the next one."""
+
+    items: tuple[Notice, ...]
+    cursor: str
+
+
+Answer = Found | Page | Names | Number | Applied | Usage | Notices

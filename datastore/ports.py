@@ -15,12 +15,12 @@ One subject, so longer than most files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, Self
 
-from datastore.document import Place, Span
+from datastore.document import Interest, Place, Span
 from datastore.entry import Entry
 from datastore.models import Scope
 from datastore.operations import Answer, Applied, Operation
@@ -158,7 +158,50 @@ class Inspector(Protocol):
         """Return a page of entries with None for their values, and the key after which to go on."""
 
 
-class Engine(Backend, Inspector, Protocol):
+Position = tuple[int, int]
+"""A point in an engine's own order of changes, of which later ones are greater; each part has at most 63 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A change as the engine remembers it: a put at `version`, or a removal (None), and its position."""
+
+    place: Place
+    key: str
+    version: str | None
+    position: Position
+
+
+class Journal(Protocol):
+    """What an engine tells of changes, whoever made them: puts and removals, never reads, expiries or counts.
+
+    An entry that expires is removed at the latest when the engine's garbage collection removes it.
+    """
+
+    async def head(self, place: Place | None = None) -> Position:
+        """Return the present: what is changed after this call is later. Changes of `place` are asked for soon."""
+
+    def follow(
+        self, after: Position, watched: Callable[[], Collection[Place]]
+    ) -> AsyncGenerator[tuple[list[Logged], Position], None]:
+        """Give the changes of all owners in order as they come, and the position reached.
+
+        It gives something at least once a second while the engine answers, if need be no change; while the engine is
+        away it tries again. What only looks for changes now and then looks at the `watched` places alone.
+
+        Raises:
+            PastGone: changes are missing; to begin anew.
+        """
+
+    async def past(self, interest: Interest, after: Position, limit: int) -> tuple[list[Logged], Position]:
+        """Return the changes after a position until now, in order, `limit` at most, and the position reached.
+
+        Raises:
+            PastGone: some of them are no longer kept, or there never was such a position.
+        """
+
+
+class Engine(Backend, Inspector, Journal, Protocol):
     """What a backend's factory gives."""
 
     @classmethod

@@ -2,7 +2,8 @@
 
 The peer is hostile until shown otherwise. Its scope is this object's and no message can name another. A frame is
 bounded before it is buffered and again before it is decoded; at most `in_flight` calls run at once and replies that
-the peer does not read stop the reading. A refused call is answered; a broken protocol ends the connection, with a
+the peer does not read stop the reading. Of these calls only a few may be long polls; more wait aside, in order, and
+hold up nobody else. A refused call is answered; a broken protocol ends the connection, with a
 reason. Every call that was begun is ended before `ended` returns. One subject, so longer than most files.
 """
 
@@ -13,7 +14,7 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from datastore import dispatch, values
@@ -22,6 +23,7 @@ from datastore.models import Scope
 from datastore.service.store import Store
 from sandbox.guest import wire
 from sandbox.limits import UNSENT_BYTES, RunLimits, gather_bytes
+from sandbox.polls import LongPolls, is_long_poll
 from sandbox.record import Record
 from sandbox.tools import ToolBox
 
@@ -72,6 +74,7 @@ class Broker(asyncio.BufferedProtocol):
         self._outbox: list[bytes] = []
         self._backlog: deque[bytes] = deque()
         self._calls: dict[asyncio.Task[None], bool] = {}
+        self._polls = LongPolls(limits)
         self._transport: asyncio.Transport | None = None
         self._choked = False
 
@@ -88,6 +91,7 @@ class Broker(asyncio.BufferedProtocol):
             "metadata_bytes": self._scope.limits.metadata_bytes,
             "frame_bytes": self._decoder.limit,
             "in_flight": self._limits.in_flight,
+            "long_polls": self._polls.most,
             "log_bytes": self._limits.log_bytes,
             "gather_bytes": gather_bytes(self._limits),
         }
@@ -135,11 +139,12 @@ class Broker(asyncio.BufferedProtocol):
         self._proceed()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
-        """Cancel tools of a peer that is gone; operations run to their end."""
+        """Cancel tools and long polls of a peer that is gone; other operations run to their end."""
         self.lost.set()
         self._backlog.clear()
-        for task, is_tool in self._calls.items():
-            if is_tool:
+        self._polls.parked.clear()
+        for task, is_cancelled in self._calls.items():
+            if is_cancelled:
                 task.cancel()
         self._settle()
 
@@ -186,11 +191,24 @@ class Broker(asyncio.BufferedProtocol):
             return self._accept_note(message, size)
         if type(number) is not int or not 0 < number < 2**53:
             raise wire.ProtocolError("a request has no usable id")
-        is_tool = "tool" in message
-        task = asyncio.get_running_loop().create_task(self._serve(number, message, size))
-        self._calls[task] = is_tool
-        task.add_done_callback(self._done)
+        refusal = self._polls.refusal() if is_long_poll(message) else None
+        if is_long_poll(message) and refusal is None:
+            self._polls.parked.append((number, message, size))
+            self._begin_polls()
+        else:
+            self._begin(self._serve(number, message, size, refusal), is_cancelled="tool" in message)
         return None
+
+    def _begin_polls(self) -> None:
+        for number, message, size in self._polls.ready():
+            self._polls.begun(self._begin(self._serve(number, message, size), is_cancelled=True))
+
+    def _begin(self, call: Coroutine[Any, Any, None], *, is_cancelled: bool) -> asyncio.Task[None]:
+        """Begin a call; `is_cancelled` with the connection, else it runs to its end."""
+        task = asyncio.get_running_loop().create_task(call)
+        self._calls[task] = is_cancelled
+        task.add_done_callback(self._done)
+        return task
 
     def _accept_note(self, message: Message, size: int) -> None:
         if self._say is None:
@@ -200,10 +218,10 @@ class Broker(asyncio.BufferedProtocol):
         else:
             self._say(message)
 
-    async def _serve(self, number: int, message: Message, size: int) -> None:
+    async def _serve(self, number: int, message: Message, size: int, refusal: DataStoreError | None = None) -> None:
         started = time.perf_counter()
         try:
-            answer = await self._answer(message, size)
+            answer = await self._answer(message, size, refusal)
         except asyncio.CancelledError:
             self.record.called(message, {"error": {"code": "cancelled"}}, time.perf_counter() - started)
             raise
@@ -215,11 +233,13 @@ class Broker(asyncio.BufferedProtocol):
         self.record.spend(0, sent)
         self.record.called(message, answer, time.perf_counter() - started)
 
-    async def _answer(self, message: Message, size: int) -> Message:
+    async def _answer(self, message: Message, size: int, refusal: DataStoreError | None) -> Message:
         try:
             self.record.begin(size)
         except RunLimitExceeded as error:
             return {"error": error.as_dict()}
+        if refusal is not None:
+            return {"error": refusal.as_dict()}
         if "tool" not in message:
             return await dispatch.dispatch(self._store, self._scope, message)
         try:
@@ -233,9 +253,11 @@ class Broker(asyncio.BufferedProtocol):
 
     def _done(self, task: asyncio.Task[None]) -> None:
         del self._calls[task]
+        self._polls.ended(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a call failed outside of its boundary", exc_info=error)
             self._abort()
+        self._begin_polls()
         self._proceed()
         self._settle()
 

@@ -23,7 +23,7 @@ from sandbox.guest.channel import Channel
 from sandbox.limits import RunLimits
 
 _UNBOUNDED: Final = RunLimits(
-    wall_seconds=10**9, calls=2**53, bytes=2**53, in_flight=64, memory_bytes=2**53, log_bytes=0
+    wall_seconds=10**9, calls=2**53, bytes=2**53, in_flight=64, long_polls=32, memory_bytes=2**53, log_bytes=0
 )
 """The limits of a peer in the host's own process, which no limit could hold anyway."""
 

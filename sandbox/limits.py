@@ -17,6 +17,7 @@ class RunLimits(Model):
     calls: int = Field(default=10_000, ge=0, description="operations and tool calls; more raise in the agent")
     bytes: int = Field(default=64 * 1024 * 1024, ge=0, description="of calls, both ways; more raise in the agent")
     in_flight: int = Field(default=16, ge=1, le=256, description="calls at once; reading pauses beyond")
+    long_polls: int = Field(default=4, ge=1, description="calls in flight that wait for changes; more wait their turn")
     log_bytes: int = Field(default=64 * 1024, ge=0, description="of the log kept; more is dropped, and said so")
     start_seconds: float = Field(default=10.0, gt=0, description="from spawn to ready")
 

@@ -10,6 +10,7 @@ from datastore import names
 from datastore.document import Span, moment
 from datastore.entry import Entry
 from datastore.ports import Holder, Holding
+from datastore.service.cursors import KEYS
 from datastore.service.store import Store
 
 PAGE: Final = 1000
@@ -19,7 +20,7 @@ async def users(store: Store) -> AsyncIterator[list[Holder]]:
     """Give every owner that holds a live entry, users and spaces, with what it holds, in order."""
     after: str | None = None
     while page := await store.engine.owners(after, PAGE, moment(store.clock.now())):
-        yield page
+        yield [each for each in page if each.owner != KEYS.owner]
         after = page[-1].owner
 
 

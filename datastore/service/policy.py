@@ -13,7 +13,20 @@ from datastore import names
 from datastore.document import Place
 from datastore.errors import AccessDenied, InvalidName
 from datastore.models import Access, Scope
-from datastore.operations import Apply, Clear, Copy, Count, Get, GetUsage, Namespaces, Operation, Put, Scan, Touch
+from datastore.operations import (
+    Apply,
+    Clear,
+    Copy,
+    Count,
+    Get,
+    GetUsage,
+    Namespaces,
+    Operation,
+    Put,
+    Scan,
+    Touch,
+    Watch,
+)
 
 SELF = "self"
 _SHOWN_GRANTS = 10
@@ -34,7 +47,7 @@ def require(scope: Scope, operation: Operation) -> None:
 
 def _needs(operation: Operation) -> Iterator[tuple[str, Access]]:
     match operation:
-        case Get() | Scan() | Count():
+        case Get() | Scan() | Count() | Watch():
             yield operation.namespace, "read"
         case Apply():
             yield operation.namespace, "write"

@@ -73,7 +73,7 @@ def _fitting(entries: list[Entry], operation: Get | Scan) -> list[Entry]:
 
 def _status(stub: Stub, now: datetime) -> Status:
     left = None if stub.expires_at >= NEVER else (stub.expires_at - now).total_seconds()
-    return Status(stub.key, left)
+    return Status(stub.key, stub.version, left)
 
 
 def _named(entries: list[Entry], place: Place, namespace: str) -> tuple[Entry, ...]:

@@ -26,10 +26,12 @@ from datastore.operations import (
     Number,
     Operation,
     Scan,
+    Watch,
 )
 from datastore.ports import Clock, Engine, Observer
 from datastore.service import policy, reads, writes
 from datastore.service.tracking import Tracking
+from datastore.service.watching import Watching
 
 
 class Dependent(Protocol):
@@ -62,6 +64,7 @@ class Store:
         self.engine = engine
         self.clock = clock
         self._timeout_seconds = timeout_seconds
+        self._watching = Watching(engine, clock, timeout_seconds)
         self._tracking = Tracking(engine, clock, flush_seconds)
         self._observers: tuple[Observer, ...] = (self._tracking, *observers)
         self._home = (os.getpid(), asyncio.get_running_loop())
@@ -106,6 +109,7 @@ class Store:
         """Close what uses the store, write counted reads, release the engine."""
         for dependent in list(self._dependents):
             await dependent.close()
+        await self._watching.aclose()
         try:
             await self._tracking.aclose()
         finally:
@@ -142,3 +146,5 @@ class Store:
                 return Number(await engine.clear(policy.place(scope, operation.namespace), operation.prefix, now))
             case Copy():
                 return await writes.copy(engine, scope, operation, now, self._timeout_seconds)
+            case Watch():
+                return await self._watching.answer(scope, operation)

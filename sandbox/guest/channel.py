@@ -107,7 +107,7 @@ class Channel:
             DataStoreError: the host refused or failed.
         """
         listener = self._listener()
-        async with listener.slots:
+        async with listener.polls if request.get("wait_seconds") else listener.slots:
             arrived = listener.loop.create_future()
             waiter = _Waiter(functools.partial(listener.wake, arrived))
             number, frame = self._enrol(request, waiter)
@@ -128,6 +128,8 @@ class Channel:
         self._end("the data_store was closed")
         for listener in self._loops.values():
             listener.leave()
+        with contextlib.suppress(OSError):  # Closing alone does not end what another thread is reading.
+            self._socket.shutdown(socket.SHUT_RDWR)
         with self._sending:
             self._socket.close()
 
@@ -268,7 +270,7 @@ class Channel:
         loop = asyncio.get_running_loop()
         if loop not in self._loops:
             self._loops = {each: known for each, known in self._loops.items() if not each.is_closed()}
-            self._loops[loop] = _Listener(loop, self._socket.fileno(), self._pump_if_free, self.limits["in_flight"])
+            self._loops[loop] = _Listener(loop, self._socket.fileno(), self._pump_if_free, self.limits)
         return self._loops[loop]
 
 
@@ -279,10 +281,11 @@ class _Listener:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, descriptor: int, read: Callable[[], None], in_flight: int
+        self, loop: asyncio.AbstractEventLoop, descriptor: int, read: Callable[[], None], limits: dict[str, int]
     ) -> None:
         self.loop = loop
-        self.slots = asyncio.Semaphore(in_flight)
+        self.slots = asyncio.Semaphore(limits["in_flight"])
+        self.polls = asyncio.Semaphore(limits["long_polls"])  # Others must not wait for a slot as long as these do.
         self._descriptor = descriptor
         self._read = read
         self._waiting = 0

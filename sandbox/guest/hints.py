@@ -17,6 +17,8 @@ _CHANGE = (
 )
 _SET = "data_store.set(key, value)"
 _FILTER = "[v for k, v in data_store.items(prefix='...') if ...], which filters in Python"
+_WAIT = "data_store.wait_for(key, timeout_seconds=30)"
+_WATCH = "for change in data_store.watch(prefix, timeout_seconds=30): ..."
 _CLAIM = "data_store.add(key, value, ttl_seconds=30), which is True for one caller only"
 
 INSTEAD: Final[dict[str, str]] = {
@@ -56,6 +58,14 @@ INSTEAD: Final[dict[str, str]] = {
     "get_metadata": "data_store.get_entry(key).metadata",
     "lock": _CLAIM,
     "acquire": _CLAIM,
+    "wait": _WAIT,
+    "wait_until": _WAIT,
+    "blpop": _WAIT,
+    "subscribe": _WATCH,
+    "listen": _WATCH,
+    "poll": _WATCH,
+    "on_change": _WATCH,
+    "changes": _WATCH,
 }
 """Names from other stores -> what to write here."""
 
@@ -77,6 +87,15 @@ KEYWORDS: Final[dict[str, str]] = {
     "default": "no default here; only get takes one",
 }
 """Keywords from other stores -> what to write here."""
+
+WAITING: Final[dict[str, str]] = {
+    "timeout": "timeout_seconds=30 (seconds)",
+    "wait": "timeout_seconds=30 (seconds)",
+    "seconds": "timeout_seconds=30 (seconds)",
+    "version": "after=entry.version",
+    "key": "prefix=KEY",
+}
+"""The same for verbs that wait."""
 
 
 def unknown_verb(name: str, known: Collection[str]) -> UnknownVerb:
@@ -103,9 +122,10 @@ def wrong_call(verb: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[st
 def _misfit(parameters: list[inspect.Parameter], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     names = [each.name for each in parameters]
     by_position = [each.name for each in parameters if each.kind is not inspect.Parameter.KEYWORD_ONLY]
+    known = KEYWORDS | WAITING if "timeout_seconds" in names else KEYWORDS
     for keyword in kwargs:
         if keyword not in names:
-            mend = f"Use {KEYWORDS[keyword]}" if keyword in KEYWORDS else f"It takes {', '.join(names) or 'nothing'}"
+            mend = f"Use {known[keyword]}" if keyword in known else f"It takes {', '.join(names) or 'nothing'}"
             return f'has no "{keyword}". {mend}.'
     if len(args) > len(by_position):
         by_name = names[len(by_position) :]

@@ -48,7 +48,8 @@ _HELLO: Final = {
     "hello": {
         "protocol": wire.PROTOCOL,
         "limits": dict.fromkeys(
-            ("value_bytes", "metadata_bytes", "frame_bytes", "in_flight", "log_bytes", "gather_bytes"), 1024
+            ("value_bytes", "metadata_bytes", "frame_bytes", "in_flight", "long_polls", "log_bytes", "gather_bytes"),
+            1024,
         ),
     }
 }

@@ -7,6 +7,7 @@ host checks it all again, because it does not trust what comes through the socke
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from types import EllipsisType
 from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar
@@ -17,6 +18,7 @@ from sandbox.guest import hints, wire
 from sandbox.guest.channel import Channel, too_many_values
 from sandbox.guest.faces import AsyncFace, Request, SyncFace, drive, explained, verb, writing
 from sandbox.guest.views import PAGE, AsyncView, Span, View
+from sandbox.guest.watching import POLL_SECONDS, AsyncWatch, Watch, watch_request
 
 T = TypeVar("T")
 Steps = Generator[Request, Any, T]
@@ -59,6 +61,7 @@ class Verbs:
     UserQuotaExceeded: ClassVar = errors.UserQuotaExceeded
     LockUnavailable: ClassVar = errors.LockUnavailable
     Timeout: ClassVar = errors.Timeout
+    PastGone: ClassVar = errors.PastGone
     StoreUnavailable: ClassVar = errors.StoreUnavailable
     NotSupported: ClassVar = errors.NotSupported
     RunLimitExceeded: ClassVar = errors.RunLimitExceeded
@@ -324,6 +327,53 @@ class Verbs:
         answer: dict[str, Any] = yield {"op": "usage"}
         return answer
 
+    # Waiting.
+
+    @verb
+    def wait_for(self, key: str, timeout_seconds: float = 30, *, after: str | None = None) -> Steps[Any]:
+        """Return the value as soon as there is one, at once if there is; where none comes in time raise Timeout.
+
+        With after=version it waits for the first value with another version than that.
+
+        Example: `data_store.wait_for("result:42", timeout_seconds=20)`
+        """
+        named, seen = names.name("key", key), _seen(after)
+        seconds = names.seconds("timeout_seconds", timeout_seconds)
+        until, cursor = time.monotonic() + seconds, None
+        while not (found := (yield from self._standing(named, seen))):
+            came = False
+            while not came:
+                left = max(until - time.monotonic(), 0)
+                if cursor is not None and not left:
+                    return (yield from self._at_last(named, seen, seconds))
+                wait = 0 if cursor is None else min(left, POLL_SECONDS)
+                answer = yield watch_request(self.namespace, named, cursor, wait, exact=True)
+                came = cursor is None or any(item["version"] for item in answer["items"])
+                cursor = answer["cursor"]
+        return unpack_value(found[0])
+
+    def _standing(self, key: str, seen: str | None) -> Steps[list[Request]]:
+        """Return the entry, unless there is none or it is at the version that was seen: looking is not reading."""
+        if seen is not None:
+            looked = yield self._get([key], "key")
+            if not looked["items"] or looked["items"][0]["version"] == seen:
+                return []
+        found = yield self._get([key], "value")
+        items: list[Request] = found["items"]
+        return items
+
+    def _at_last(self, key: str, seen: str | None, seconds: float) -> Steps[Any]:
+        """Look once more when the time is up: the engine may tell of a change a little later than it made it."""
+        found = yield from self._standing(key, seen)
+        if found:
+            return unpack_value(found[0])
+        what = "no such entry" if seen is None else "no other version"
+        raise errors.Timeout(
+            f"wait_for({key!r}): {what} came within {seconds:g} seconds. "
+            "Wait again, or longer with timeout_seconds=..., or do without it.",
+            key=key,
+        )
+
     # Requests.
 
     def _get(self, keys: list[str], detail: str) -> Request:
@@ -421,6 +471,16 @@ class DataStore(Verbs, SyncFace):
         """
         return View(self, Span.of(prefix, after, limit, reverse=reverse), "value", _pair)
 
+    @explained
+    def watch(self, prefix: str | None = None, *, cursor: str | None = None, timeout_seconds: float = 30) -> Watch:
+        """Return the changes from now on, or after a cursor, in order, for `for`; it ends when none came for that long.
+
+        Each has kind ("put" or "removed"), key, version and cursor; read the value with get.
+
+        Example: `for change in data_store.watch("job:", timeout_seconds=20): ...`
+        """
+        return Watch(self, prefix, cursor, timeout_seconds).begin()
+
     def __getitem__(self, key: str) -> Any:
         found = drive(self._channel, _one(self._get([names.name("key", key)], "value")))["items"]
         if not found:
@@ -470,6 +530,14 @@ class AsyncDataStore(Verbs, AsyncFace):
         """
         return AsyncView(self, Span.of(prefix, after, limit, reverse=reverse), "value", _pair)
 
+    @explained
+    def watch(self, prefix: str | None = None, *, cursor: str | None = None, timeout_seconds: float = 30) -> AsyncWatch:
+        """Return the changes for `async for`, which begins with the loop; `await` the watch to have it begin at once.
+
+        Example: `async for change in data_store.aio.watch("job:", timeout_seconds=20): ...`
+        """
+        return AsyncWatch(self, prefix, cursor, timeout_seconds)
+
     def __getitem__(self, key: str) -> NoReturn:
         raise errors.InvalidArgument(f"data_store.aio has no [...]. Write await data_store.aio.get({key!r}).")
 
@@ -518,6 +586,16 @@ def _condition(if_version: object) -> Request:
             f"if_version needs a version string, got {type(if_version).__name__}. Write if_version=entry.version."
         )
     return {"if_version": if_version}
+
+
+def _seen(after: object) -> str | None:
+    if isinstance(after, Entry):
+        raise errors.InvalidArgument("after needs a version, got Entry. Write after=entry.version.")
+    if after is not None and not isinstance(after, str):
+        raise errors.InvalidArgument(
+            f"after needs a version string, got {type(after).__name__}. Write after=entry.version."
+        )
+    return after
 
 
 def _version(key: str, outcome: Request) -> str:

@@ -36,7 +36,7 @@ from tests.docs.refusals import followed, refusals, started
 _TABLE: Final = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 RESERVED: Final = "(Reserved: nothing raises it yet.)"
 _FACES: Final = ("use_namespace", "private", "read_only")
-_VIEWS: Final = ("keys", "items")
+_VIEWS: Final = ("keys", "items", "watch")
 
 
 def verbs() -> dict[str, Callable[..., Any]]:
@@ -100,7 +100,7 @@ def errors_table() -> str:
 
 def raised(kind: type[DataStoreError]) -> bool:
     """Whether any code makes such an error."""
-    return re.search(rf"(?<!class )\b{kind.__name__}\(", _source()) is not None
+    return re.search(rf"(?<!class )\b{kind.__name__}\(|raise {kind.__name__}\b", _source()) is not None
 
 
 @functools.cache

@@ -15,7 +15,9 @@ What it cannot show, and why; a real server must:
   are left out because it refuses all but the usual ones.
 - **Numbers.** `$inc` on True gives 2, a sum beyond 64 bits is stored, `$inc` with `$setOnInsert` on one path passes.
 - **Expressions.** Pipeline updates are applied wrongly in silence, and `$max` over null fails; neither is used.
-- **Transactions, sessions, change streams, concerns, deadlines, collations.** It has none, or ignores them.
+- **Change streams.** It has none, so the backend looks for changes now and then, as on a server that is no replica set:
+  what happens between two looks shows once, and a cursor is of no use to another store.
+- **Transactions, sessions, concerns, deadlines, collations.** It has none, or ignores them.
 """
 
 from __future__ import annotations
@@ -75,6 +77,10 @@ class MockCollection:
     def aggregate(self, pipeline: Sequence[Document]) -> Any:
         """Run a pipeline."""
         return self._collection.aggregate(pipeline)
+
+    def watch(self, pipeline: Sequence[Document], **options: Any) -> Any:
+        """Refuse: the mock has no change streams, so the backend looks for changes itself."""
+        raise NotImplementedError(pipeline, options)
 
     async def delete_many(self, query: Document) -> Any:
         """Remove every match."""

@@ -50,6 +50,19 @@ def mongod() -> Iterator[str]:
 
 
 @contextmanager
+def standalone() -> Iterator[str]:
+    """Yield the URL of a server of its own that is no replica set, without a database."""
+    with tempfile.TemporaryDirectory(prefix="datastore-mongod-") as folder:
+        port, data = free_port(), Path(folder) / "data"
+        data.mkdir()
+        process = _launch(_executable(Path(folder)), port, data, replicated=False)
+        try:
+            yield f"mongodb://127.0.0.1:{port}/?serverSelectionTimeoutMS={_START_SECONDS * 1000}"
+        finally:
+            _stop(process)
+
+
+@contextmanager
 def fresh_database(server: str) -> Iterator[str]:
     """Yield the URL of a new database of a server, and drop it afterwards."""
     name = f"test_{uuid.uuid4().hex[:16]}"
@@ -108,9 +121,15 @@ def _executable(folder: Path) -> Path:
     return found
 
 
-def _launch(binary: Path, port: int, data: Path) -> subprocess.Popen[bytes]:
+def _launch(binary: Path, port: int, data: Path, *, replicated: bool = True) -> subprocess.Popen[bytes]:
     listen = ["--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"]
-    small = ["--replSet", _NAME, "--oplogSize", "64", "--wiredTigerCacheSizeGB", "0.25"]
+    small = [
+        "--wiredTigerCacheSizeGB",
+        "0.25",
+        "--syncdelay",
+        "5",
+        *(["--replSet", _NAME, "--oplogSize", "64"] if replicated else []),
+    ]
     parameters = [f"--setParameter={each}" for each in _PARAMETERS]
     with (data.parent / f"{data.name}.log").open("wb") as log:
         return subprocess.Popen(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from typing import Any, Final, Self
 
 from pymongo import ReadPreference, WriteConcern
@@ -11,8 +11,11 @@ from datastore.backends.mongo import opening
 from datastore.backends.mongo.documents import UNDECODED
 from datastore.backends.mongo.driver import Client, Database, Listener
 from datastore.backends.mongo.inspection import Inspection
+from datastore.backends.mongo.polling import PollingJournal
+from datastore.backends.mongo.streams import StreamJournal, has_streams
 from datastore.backends.mongo.writes import Writer
-from datastore.ports import Clock
+from datastore.document import Interest, Place
+from datastore.ports import Clock, Logged, Position
 from datastore.settings import Settings
 
 _DURABLE: Final = WriteConcern(w="majority", j=True)
@@ -33,6 +36,7 @@ class MongoBackend(Inspection, Writer):
         options: dict[str, Any] = {"codec_options": UNDECODED, "read_preference": ReadPreference.PRIMARY}
         self._entries = database.get_collection(settings.mongo_collection, write_concern=_DURABLE, **options)
         self._counts = database.get_collection(settings.mongo_collection, write_concern=_COUNTED, **options)
+        self._journal: StreamJournal | PollingJournal = PollingJournal(self._entries)
         self._collect_garbage = collect_garbage
         self._client: Client | None = None
 
@@ -57,7 +61,9 @@ class MongoBackend(Inspection, Writer):
         client, database = opening.connect(url, settings, event_listeners)
         try:
             backend = cls(database, settings)
-            await opening.examine(database, backend._entries, url, settings.connect_timeout_seconds)
+            hello = await opening.examine(database, backend._entries, url, settings.connect_timeout_seconds)
+            if has_streams(hello):
+                backend._journal = StreamJournal(database, settings)
             await backend.prepare(opening.hosts(url))
         except BaseException:
             await opening.close(client)
@@ -74,3 +80,17 @@ class MongoBackend(Inspection, Writer):
         client, self._client = self._client, None
         if client is not None:
             await opening.close(client)
+
+    async def head(self, place: Place | None = None) -> Position:
+        """Return the present; see `Journal.head`."""
+        return await self._journal.head(place)
+
+    def follow(
+        self, after: Position, watched: Callable[[], Collection[Place]]
+    ) -> AsyncGenerator[tuple[list[Logged], Position], None]:
+        """Give the changes of all owners as they come; see `Journal.follow`."""
+        return self._journal.follow(after, watched)
+
+    async def past(self, interest: Interest, after: Position, limit: int) -> tuple[list[Logged], Position]:
+        """Return the changes of an interest after a position until now; see `Journal.past`."""
+        return await self._journal.past(interest, after, limit)

@@ -34,6 +34,24 @@ class Cursor(Protocol):
         """Tell the server that no more is wanted; idempotent."""
 
 
+class Stream(Protocol):
+    """Changes on their way."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server may have more."""
+
+    @property
+    def resume_token(self) -> Mapping[str, Any] | None:
+        """Where another stream would go on."""
+
+    async def try_next(self) -> Document | None:
+        """Return the next change, or None where none came within the stream's own bound."""
+
+    async def close(self) -> None:
+        """Tell the server that no more is wanted; idempotent."""
+
+
 class Collection(Protocol):
     """The statements that the backend makes."""
 
@@ -42,6 +60,9 @@ class Collection(Protocol):
 
     def aggregate(self, pipeline: Sequence[Document]) -> Any:
         """Run a pipeline; what comes back is a cursor, or must be awaited for one."""
+
+    def watch(self, pipeline: Sequence[Document], **options: Any) -> Any:
+        """Open a change stream; what comes back is one, or must be awaited for one."""
 
     async def bulk_write(self, requests: Sequence[Request], *, ordered: bool = True) -> Any:
         """Send changes together."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import pymongo
 from dns.exception import DNSException
@@ -50,10 +50,11 @@ def connect(url: str, settings: Settings, listeners: Sequence[Listener] = ()) ->
         raise _unusable() from error
 
 
-async def examine(database: Database, entries: Collection, url: str, seconds: float) -> None:
-    """Refuse a server or a collection that would break a promise; give up after so many seconds.
+async def examine(database: Database, entries: Collection, url: str, seconds: float) -> Mapping[str, Any]:
+    """Refuse a server or a collection that would break a promise; return how the server introduced itself.
 
-    The time is set here because an operation's deadline replaces the driver's own for finding a server.
+    It gives up after so many seconds. The time is set here because an operation's deadline replaces the driver's own
+    for finding a server.
 
     Raises:
         ConfigurationError: clocks differ, the collection has a collation, or the user is refused.
@@ -72,6 +73,7 @@ async def examine(database: Database, entries: Collection, url: str, seconds: fl
             "The MongoDB collection has a collation, so it would confuse keys that differ in case or accents. "
             "Copy its documents to a collection without one, or name another in DATASTORE_MONGO_COLLECTION."
         )
+    return hello
 
 
 def check_clock(server: datetime, before: datetime, after: datetime, at: str) -> None:

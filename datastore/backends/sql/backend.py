@@ -5,27 +5,29 @@ Here stands only what holds them together; statements are in reads, writes and i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Self
 
 from datastore.backends.sql import inspection, opening, reads, writes
 from datastore.backends.sql.garbage import Collector
+from datastore.backends.sql.journal import SqlJournal
 from datastore.backends.sql.runner import Runner
 from datastore.backends.sql.schema import to_ms
-from datastore.document import Place, Span
+from datastore.document import Interest, Place, Span
 from datastore.entry import Entry
 from datastore.errors import StoreUnavailable
 from datastore.operations import Applied
-from datastore.ports import Access, Actor, Change, Clock, Holder, Holding, Stub
+from datastore.ports import Access, Actor, Change, Clock, Holder, Holding, Logged, Position, Stub
 from datastore.settings import Settings
 
 
 class SqlBackend:
     """Entries in a SQLite file, or in memory. Implements `datastore.ports.Engine`; open it with `open`."""
 
-    def __init__(self, runner: Runner, collector: Collector) -> None:
+    def __init__(self, runner: Runner, collector: Collector, journal: SqlJournal) -> None:
         self._runner = runner
+        self._journal = journal
         self._collector = collector
 
     @classmethod
@@ -42,9 +44,10 @@ class SqlBackend:
             StoreUnavailable: the file stays locked for `settings.connect_timeout_seconds`.
         """
         runner = await opening.open_runner(url, settings)
-        collector = Collector(runner, clock)
+        journal = SqlJournal(runner)
+        collector = Collector(runner, clock, journal)
         collector.start()
-        return cls(runner, collector)
+        return cls(runner, collector, journal)
 
     async def aclose(self) -> None:
         """End what is at work and close every connection; idempotent."""
@@ -116,3 +119,19 @@ class SqlBackend:
     async def outline(self, place: Place, span: Span, now: datetime) -> tuple[list[Entry], str | None]:
         """Return a page of entries with None for their values, and the key after which to go on."""
         return await self._runner.run(lambda job: inspection.outline(job, place, span, to_ms(now)), writes=False)
+
+    async def head(self, place: Place | None = None) -> Position:
+        """Return the number of the last change."""
+        del place
+        return await self._journal.head()
+
+    def follow(
+        self, after: Position, watched: Callable[[], Collection[Place]]
+    ) -> AsyncGenerator[tuple[list[Logged], Position], None]:
+        """Give the changes of all owners as they come; see `Journal.follow`."""
+        del watched
+        return self._journal.follow(after)
+
+    async def past(self, interest: Interest, after: Position, limit: int) -> tuple[list[Logged], Position]:
+        """Return the changes of an interest after a position until now; see `Journal.past`."""
+        return await self._journal.past(interest, after, limit)

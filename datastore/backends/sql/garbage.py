@@ -15,6 +15,7 @@ from typing import Final
 
 from sqlalchemy import Delete, delete, select
 
+from datastore.backends.sql.journal import SqlJournal
 from datastore.backends.sql.runner import Job, Runner
 from datastore.backends.sql.schema import EXPIRES, entries, to_ms
 from datastore.ports import Clock
@@ -35,8 +36,9 @@ def removal(cutoff: int) -> Delete:
 class Collector:
     """The background task of one store."""
 
-    def __init__(self, runner: Runner, clock: Clock) -> None:
+    def __init__(self, runner: Runner, clock: Clock, journal: SqlJournal) -> None:
         self._runner = runner
+        self._journal = journal
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
 
@@ -68,5 +70,6 @@ class Collector:
             await asyncio.sleep(EVERY_SECONDS)
             try:
                 await self.collect()
+                await self._journal.trim(self._clock.now())
             except Exception:  # noqa: BLE001 - whatever it is, the next try may succeed, and agents need not know
                 _log.warning("Garbage collection failed and will be tried again.", exc_info=True)

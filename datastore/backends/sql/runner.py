@@ -139,6 +139,8 @@ class Runner:
         writing = asyncio.Semaphore(1)
         reading = writing if reader is writer else asyncio.Semaphore(sqlite.READERS)
         self._turns = (reading, writing)
+        self.written = asyncio.Event()
+        """Set whenever a piece of work that writes has ended."""
         self._home = (asyncio.get_running_loop(), os.getpid())
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing: asyncio.Task[None] | None = None
@@ -191,6 +193,8 @@ class Runner:
 
         def ended(task: asyncio.Task[T]) -> None:
             turn.release()
+            if writes:
+                self.written.set()
             self._tasks.discard(task)
             if not task.cancelled():
                 task.exception()  # Seen: whoever asked may be gone.

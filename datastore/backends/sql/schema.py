@@ -1,4 +1,4 @@
-"""The one table, its indexes, and how times are stored.
+"""The table of entries, its indexes, and how times are stored; `noted` has what is kept of changes.
 
 Theory of operation:
 
@@ -21,7 +21,7 @@ from typing import Final
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, Text, literal_column
 from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 
-from datastore.backends.sql import sqlite
+from datastore.backends.sql import noted, sqlite
 from datastore.entry import NEVER
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -79,12 +79,13 @@ INDEXES: Final = (
     Index("entries_by_expiry", entries.c.expires_at, sqlite_where=EXPIRES),
 )
 
-NAMES: Final = frozenset({entries.name, *(str(each.name) for each in INDEXES)})
+NAMES: Final = frozenset({entries.name, *(str(each.name) for each in INDEXES), *noted.NAMES})
 
 
 def creation() -> list[ExecutableDDLElement]:
-    """Return the statements that make the table and its indexes, or whichever of them is missing."""
+    """Return the statements that make the tables, indexes and triggers, or whichever of them is missing."""
     return [
         CreateTable(entries, if_not_exists=True),
         *(CreateIndex(each, if_not_exists=True) for each in INDEXES),
+        *noted.creation(),
     ]
