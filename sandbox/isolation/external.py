@@ -19,13 +19,14 @@ launcher isolates is its operator's word alone.
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 import shutil
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from datastore.errors import ConfigurationError, SandboxUnavailable
 from sandbox import archive
@@ -128,17 +129,22 @@ async def _ask(ours: socket.socket, nonce: str) -> bytes:
     return line
 
 
+class _Answer(BaseModel):
+    """What the guest of the handshake says."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    nonce: str
+    version: tuple[int, int]
+
+
 def _check(line: bytes, nonce: str) -> None:
-    answer = _parsed(line)
-    if not isinstance(answer, dict) or answer.get("nonce") != nonce:
-        raise SandboxUnavailable("what the launcher connected to the socket is not the guest", LAUNCHER)
-    if tuple(answer["version"]) < OLDEST:
-        shown = ".".join(map(str, answer["version"]))
-        raise SandboxUnavailable(f"the launcher's Python is {shown}", "Give guests Python 3.11 or later.")
-
-
-def _parsed(line: bytes) -> Any:
     try:
-        return json.loads(line)
-    except ValueError:
-        return None
+        answer = _Answer.model_validate_json(line)
+    except ValidationError:
+        answer = None
+    if answer is None or answer.nonce != nonce:
+        raise SandboxUnavailable("what the launcher connected to the socket is not the guest", LAUNCHER)
+    if answer.version < OLDEST:
+        shown = ".".join(map(str, answer.version))
+        raise SandboxUnavailable(f"the launcher's Python is {shown}", "Give guests Python 3.11 or later.")

@@ -142,7 +142,7 @@ def _start(command: Sequence[str], inherit: Sequence[int], environment: Mapping[
 def _refused(error: OSError) -> SandboxUnavailable:
     return SandboxUnavailable(
         f"no guest could be started: {error}",
-        "Check the host's limits for processes, open files and memory.",
+        "Check the host's limits for processes, open files and memory, and that what it names can be executed.",
     )
 
 

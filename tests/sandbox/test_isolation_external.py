@@ -50,6 +50,7 @@ SILENT: Final = "#!/bin/sh\nexec sleep 1000\n"
 HUNG_UP: Final = f"#!{PYTHON}\nimport os, sys, time\nos.close(int(sys.argv[2]))\ntime.sleep(1000)\n"
 GARBAGE: Final = f'#!{PYTHON}\nimport os, sys\nos.write(int(sys.argv[2]), b"hello\\n")\n'
 FLOOD: Final = f'#!{PYTHON}\nimport os, sys\nwhile True: os.write(int(sys.argv[2]), b"x" * 65536)\n'
+STALE: Final = f'#!{PYTHON}\nimport os, sys\nos.write(int(sys.argv[2]), b\'{{"nonce": "1", "version": [3, 11]}}\\n\')\n'
 FAILING: Final = "#!/bin/sh\necho 'runsc: no such thing' >&2\nexit 7\n"
 OLD: Final = f"""#!{PYTHON}
 import json, socket, sys
@@ -160,7 +161,7 @@ async def test_a_launcher_that_fails_is_told_in_its_own_words(launcher: Write) -
     assert told.startswith("external could not start a guest: runsc: no such thing. Run the launcher by hand")
 
 
-@pytest.mark.parametrize("script", [GARBAGE, FLOOD], ids=["garbage", "flood"])
+@pytest.mark.parametrize("script", [GARBAGE, FLOOD, STALE], ids=["garbage", "flood", "stale"])
 async def test_a_launcher_that_connects_something_else_is_refused(launcher: Write, script: str) -> None:
     assert "what the launcher connected to the socket is not the guest" in await refusal([launcher(script)])
 

@@ -168,6 +168,7 @@ REFUSED = {
     str(Path(sys.prefix).parent): "the host's own environment",
     str(Path(sys.prefix, "lib")): "the host's own environment",
     site.getsitepackages()[0]: "the host's own environment",
+    str(Path(site.getsitepackages()[0], "numpy")): "lies in the host's own environment",
     str(Path(shutil.__file__).parent): "the host's own environment",
     "/no/such/folder": "is no folder",
     __file__: "is no folder",
