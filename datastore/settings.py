@@ -44,7 +44,10 @@ class Settings(BaseModel):
     isolation: str = Field(default="strict", description="the sandbox level")
     launcher: str | None = Field(default=None, description="the command of the level `external`, in a shell's words")
     site_packages: str | None = Field(default=None, description="a folder of packages that agents may import")
-    run_as: str | None = Field(default=None, description="the user that launches sandboxes where the host is root")
+    run_as: str | None = Field(
+        default=None,
+        description="the user that launches sandboxes where the host is root; at `landlock` a range of uids",
+    )
 
 
 def load(environment: Mapping[str, str] = os.environ, **given: Any) -> Settings:

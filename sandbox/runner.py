@@ -32,10 +32,12 @@ class Sandbox:
 
     Args:
         store: an open store; the sandbox does not close it.
-        isolation: `strict` (bubblewrap), or `unsafe_process` with `accept_no_isolation=True`; never a fallback. Or a
-            Level, such as External(["/path/to/launcher"]), which has such settings itself.
+        isolation: `strict` (bubblewrap), `landlock` (without namespaces), or `unsafe_process` with
+            `accept_no_isolation=True`; never a fallback. Or a Level, such as External(["/path/to/launcher"]), which has
+            such settings itself.
         accept_no_isolation: the second yes that `unsafe_process` needs.
-        run_as: the user (name or number) that launches guests; needed where the host is root.
+        run_as: the user (name or number) that launches guests; needed where the host is root. At `landlock` a range of
+            uids, such as 200000-200063, with one for each guest.
         python: the guest's interpreter; default: the host's, or the system's where guests may not read the host's.
         site_packages: a folder of packages that agents may import, read-only; its `.pth` files are not executed.
         limits: of each run, unless the run has its own.
@@ -74,6 +76,7 @@ class Sandbox:
         self._limits = limits or RunLimits()
         self._level = _level(
             isolation,
+            runs_at_once + 2 * pool_size,  # A run's guest, a warm one, and one that is being replaced.
             accept_no_isolation=accept_no_isolation,
             run_as=run_as,
             python=python,
@@ -152,7 +155,7 @@ class Sandbox:
             ToolBox(scope, tools, names, modules),
             on_event,
             _start(code, input, file or f"{scope.agent}.py", environment),
-            threads_bounded=self._level.name == "strict",
+            threads_bounded=self._level.name in {"strict", "landlock"},
         )
         task = asyncio.ensure_future(run.go(self._pool))
         self._runs.add(task)
@@ -165,9 +168,9 @@ class Sandbox:
             raise
 
 
-def _level(isolation: str | Level, **settings: Any) -> Level:
+def _level(isolation: str | Level, guests: int, **settings: Any) -> Level:
     if isinstance(isolation, str):
-        return choose(isolation, **settings)
+        return choose(isolation, guests=guests, **settings)
     given = [name for name, each in settings.items() if each not in (None, False)]
     if given:
         raise ConfigurationError(f"{', '.join(given)} must be given to the level itself, not beside isolation=Level.")

@@ -54,8 +54,8 @@ class Cell:
             ConfigurationError, SandboxUnavailable: there is no such level, or it was asked for only once.
         """
         name = self.isolation or settings.isolation
-        # A launcher of the operator's own may need to be root; what we launch never does.
-        fallback = UNPRIVILEGED if os.geteuid() == 0 and name != "external" else None
+        # A launcher of the operator's own may need to be root; a uid that others have is none for guests at landlock.
+        fallback = UNPRIVILEGED if os.geteuid() == 0 and name not in {"external", "landlock"} else None
         return choose(
             name,
             accept_no_isolation=self.accept_no_isolation,

@@ -18,14 +18,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: a line per ite
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The entry's key.")]
 Isolation = Annotated[
     str | None,
-    typer.Option("--isolation", metavar="LEVEL", help="strict, unsafe_process or external.  [default: strict]"),
+    typer.Option(
+        "--isolation", metavar="LEVEL", help="strict, landlock, unsafe_process or external.  [default: strict]"
+    ),
 ]
 Launcher = Annotated[
     str | None, typer.Option("--launcher", metavar="COMMAND", help="What launches guests at the level external.")
 ]
 RunAs = Annotated[
     str | None,
-    typer.Option("--run-as", metavar="ACCOUNT", help="Who launches the sandbox.  [default for root: nobody]"),
+    typer.Option(
+        "--run-as", metavar="ACCOUNT", help="Who launches guests; uids at landlock.  [default for root: nobody]"
+    ),
 ]
 SitePackages = Annotated[
     str | None, typer.Option("--site-packages", metavar="DIR", help="A folder of packages that agents may import.")

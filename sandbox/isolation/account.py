@@ -49,6 +49,16 @@ def launcher(run_as: str | int | None, *, allow_root: bool = False) -> Account:
     return _become(uid, gid)
 
 
+def launchers(uids: range) -> list[Account]:
+    """Return an account for each of some uids that have none on this machine and are not ours; the last one is tried.
+
+    Raises:
+        SandboxUnavailable: The host may not become it.
+    """
+    setpriv = launcher(uids[-1]).prefix[0]
+    return [Account(uid, _prefix(setpriv, uid, uid)) for uid in uids]
+
+
 def _stay(own: int, *, allow_root: bool) -> Account:
     if own == 0 and not allow_root:
         raise SandboxUnavailable("the host runs as root, and guests are never launched by root", _NAME_AN_ACCOUNT)
@@ -64,9 +74,13 @@ def _become(uid: int, gid: int) -> Account:
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         raise SandboxUnavailable("setpriv is not installed", "Install util-linux.")
-    prefix = (setpriv, "--reuid", str(uid), "--regid", str(gid), "--clear-groups", "--")
-    _prove(uid, (*prefix, setpriv, "--version"))
-    return Account(uid, prefix)
+    account = Account(uid, _prefix(setpriv, uid, gid))
+    _prove(uid, (*account.prefix, setpriv, "--version"))
+    return account
+
+
+def _prefix(setpriv: str, uid: int, gid: int) -> tuple[str, ...]:
+    return (setpriv, "--reuid", str(uid), "--regid", str(gid), "--clear-groups", "--")
 
 
 def _prove(uid: int, command: tuple[str, ...]) -> None:

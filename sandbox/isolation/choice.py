@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from datastore.errors import ConfigurationError, SandboxUnavailable
 from sandbox.isolation.external import External
+from sandbox.isolation.landlock import Landlock
 from sandbox.isolation.strict import Strict
 from sandbox.isolation.unsafe import UnsafeProcess
 from sandbox.isolation.zygote import Zygote
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from sandbox.isolation.level import Level
 
-LEVELS: Final = ("strict", "unsafe_process", "external")
+LEVELS: Final = ("strict", "landlock", "unsafe_process", "external")
 
 
 def choose(
@@ -27,17 +28,20 @@ def choose(
     zygote: bool = False,
     site_packages: str | None = None,
     launcher: Sequence[str] | None = None,
+    guests: int = 1,
 ) -> Level:
     """Return the isolation level of that name; nothing is started or checked before its `prepare`.
 
     Args:
         name: One of `LEVELS`.
         accept_no_isolation: Must be True for `unsafe_process`.
-        run_as: The account that launches guests, as a uid or a name; required when the host is root.
+        run_as: The account that launches guests, as a uid or a name; required when the host is root. At `landlock` a
+            range of uids.
         python: A base interpreter for the guests, instead of the host's own or the system's.
         zygote: Whether guests are forked by a sandboxed parent, at `strict` only.
         site_packages: A folder of packages that agents may import.
         launcher: The command of `external`, which needs it.
+        guests: How many may be alive at once; `landlock` takes a uid for each.
 
     Raises:
         ConfigurationError: There is no such level, or an argument is not for it.
@@ -54,6 +58,8 @@ def choose(
     if name == "strict":
         kind = Zygote if zygote else Strict
         return kind(run_as=run_as, python=python, site_packages=site_packages)
+    if name == "landlock":
+        return Landlock(guests=guests, run_as=run_as, python=python, site_packages=site_packages)
     if not accept_no_isolation:
         raise SandboxUnavailable(
             "unsafe_process gives agent code no isolation at all",

@@ -24,6 +24,10 @@ _NESTED: Final = (
     "This machine gives nested user namespaces no rights, as AppArmor's restriction does. Allow them, or do without"
     " zygote=True."
 )
+_UIDS: Final = (
+    "Give run_as= a range of uids that nothing else on this machine uses, this host's other sandboxes excepted, which"
+    " know of each other."
+)
 SETPRIV: Final = "Give the host CAP_SETUID and CAP_SETGID, or run it as the unprivileged account itself."
 LAUNCHER: Final = "Run the launcher by hand; the embedding guide says what it is given and what it must do."
 _NO_IDEA: Final = "Run the same bwrap by hand as the launching account to find out why."
@@ -36,6 +40,7 @@ _REMEDIES: Final = {
     r"Unknown option": "Install bubblewrap 0.8 or later.",
     r"seccomp|SECCOMP": _SECCOMP,
     r"setpriv: ": SETPRIV,
+    r"is in use by another process": _UIDS,
 }
 """Words of bubblewrap, of the loader and of setpriv, and the remedy for each; the first match counts."""
 

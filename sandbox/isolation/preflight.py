@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import secrets
 import socket
 import tempfile
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 ATTACKS: Final = frozenset(
     {
         *("identity", "network", "fork", "namespaces", "writing", "own_files"),
-        *("environment", "processes", "files", "descriptors", "standard_library"),
+        *("environment", "processes", "signals", "files", "descriptors", "standard_library"),
     }
 )
 """What the probe must report on. One that it leaves out counts as missed: silence proves nothing."""
@@ -42,19 +43,19 @@ class Spawn(Protocol):
         """Start a guest."""
 
 
-async def self_test(spawn: Spawn) -> None:
-    """Attack a guest from inside.
+async def self_test(spawn: Spawn, level: str) -> None:
+    """Attack a guest of a level from inside.
 
     Raises:
         SandboxUnavailable: It did not start, did not answer in time, or one of the attacks went through.
     """
     with _planted_secret() as planted:
-        answer = await _ask(spawn, planted)
+        answer = await _ask(spawn, planted, level)
     missed = {name: answer.get(name, "not tried") for name in sorted(ATTACKS | answer.keys())}
     words = "; ".join(f"{name}: {reached}" for name, reached in missed.items() if reached)
     if words:
         raise SandboxUnavailable(
-            f"the self-test of strict missed ({words})",
+            f"the self-test of {level} missed ({words})",
             "Do not run agents on this machine before that is understood.",
         )
 
@@ -68,20 +69,20 @@ def _planted_secret() -> Iterator[dict[str, str]]:
         path.write_text(secret, encoding="utf-8")
         path.chmod(0o644)
         path.parent.chmod(0o755)
-        yield {"secret": secret, "path": str(path)}
+        yield {"secret": secret, "path": str(path), "host": str(os.getpid())}
 
 
-async def _ask(spawn: Spawn, planted: dict[str, str]) -> dict[str, str]:
+async def _ask(spawn: Spawn, planted: dict[str, str], level: str) -> dict[str, str]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         guest = spawn(_archive(), theirs, {"DATASTORE_PREFLIGHT": planted["secret"]})
         theirs.close()
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                return await _converse(ours, planted) or await _fail(guest)
+                return await _converse(ours, planted) or await _fail(guest, level)
         except TimeoutError as error:
             raise SandboxUnavailable(
-                f"the self-test of strict did not end within {_ANSWER_SECONDS} seconds",
+                f"the self-test of {level} did not end within {_ANSWER_SECONDS} seconds",
                 "Try again when this machine is less busy.",
             ) from error
         finally:
@@ -102,10 +103,10 @@ async def _converse(ours: socket.socket, planted: dict[str, str]) -> dict[str, s
     return answer
 
 
-async def _fail(guest: Guest) -> NoReturn:
+async def _fail(guest: Guest, level: str) -> NoReturn:
     # Its words are complete only when it has ended, which its closing the socket does not prove.
     await guest.wait()
-    raise explain(await guest.stderr(), "strict")
+    raise explain(await guest.stderr(), level)
 
 
 def _archive() -> bytes:

@@ -9,6 +9,7 @@ import ctypes
 import importlib
 import json
 import os
+import re
 import socket
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from pathlib import Path
 CLONE_NEWUSER = 0x10000000
 ENVIRONMENT = {"PATH", "LANG", "MALLOC_ARENA_MAX", "HOME", "PWD"}
 MODULES = ("ssl", "sqlite3", "ctypes", "lzma", "bz2", "zlib", "decimal", "hashlib", "asyncio", "json")
+FOLDERS = ("/", "/tmp", "/var/tmp", "/dev", "/dev/shm", "/run", sys.prefix)  # noqa: S108 - nothing is left there
 
 
 class Reached(Exception):  # noqa: N818 - an attack's success, not an error of this program.
@@ -52,7 +54,8 @@ def namespaces(_planted: dict[str, str]) -> None:
 
 def writing(_planted: dict[str, str]) -> None:
     """Whatever can be written can be filled, or left behind for the next guest."""
-    for folder, _folders, _files in os.walk("/"):
+    # A folder that cannot be listed may be writable all the same.
+    for folder in [*FOLDERS, *(found for found, _folders, _files in os.walk("/"))]:
         target = Path(folder, f"probe-{os.getpid()}")
         if can_open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY):
             target.unlink()
@@ -88,6 +91,12 @@ def processes(_planted: dict[str, str]) -> None:
     raise Reached(f"{len(list(Path('/proc').iterdir()))} names in /proc")
 
 
+def signals(planted: dict[str, str]) -> None:
+    """Whom it may signal it may kill."""
+    os.kill(int(planted["host"]), 0)
+    raise Reached("the host may be signalled")
+
+
 def files(planted: dict[str, str]) -> None:
     """The host's files are none of its business."""
     if planted["secret"] in Path(planted["path"]).read_text(encoding="utf-8"):
@@ -96,7 +105,9 @@ def files(planted: dict[str, str]) -> None:
 
 def descriptors(planted: dict[str, str]) -> None:
     """A descriptor of the host would be a door that no namespace closes."""
-    for descriptor in set(range(3, 1024)) - {int(planted["peer"])}:
+    # A guest that has no file of its own has its archive as a descriptor.
+    own = {int(planted["peer"]), *(int(number) for number in re.findall(r"^/proc/self/fd/(\d+)$", sys.argv[0]))}
+    for descriptor in set(range(3, 1024)) - own:
         try:
             os.fstat(descriptor)
         except OSError:
@@ -115,7 +126,7 @@ def standard_library(_planted: dict[str, str]) -> None:
 
 ATTACKS: tuple[Callable[[dict[str, str]], None], ...] = (
     *(identity, network, fork, namespaces, writing, own_files),
-    *(environment, processes, files, descriptors, standard_library),
+    *(environment, processes, signals, files, descriptors, standard_library),
 )
 
 

@@ -37,6 +37,11 @@ class Process:
         self._pidfd = os.pidfd_open(process.pid)
         loop.add_reader(self._pidfd, self._reap)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing is left of it, its number and its uid included."""
+        return self._exited.is_set()
+
     async def started(self) -> int:
         """Return its pid: it is there as soon as this object is."""
         return self.pid
@@ -162,4 +167,5 @@ def _memory_file(content: bytes) -> Iterator[int]:
     with open(os.memfd_create("guest"), "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path.
         file.write(content)
         file.seek(0)
+        os.fchmod(file.fileno(), 0o444)
         yield file.fileno()

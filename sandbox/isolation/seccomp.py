@@ -23,6 +23,8 @@ from sandbox.isolation import bpf
 from sandbox.isolation.syscalls import CONDITIONAL, PLAIN, numbers
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sandbox.isolation.bpf import Instruction
 
 KILL: Final = 0x80000000
@@ -47,18 +49,22 @@ _PRCTL: Final = (15, 16, 38, 22, 0x53564D41)
 """PR_SET_NAME, PR_GET_NAME, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP (it can only tighten), PR_SET_VMA."""
 
 
-def program(machine: str) -> bytes:
-    """Return the filter for a machine, named as `uname -m` names it.
+def program(machine: str, *, without: Collection[str] = ()) -> bytes:
+    """Return the filter for a machine.
+
+    Args:
+        machine: As `uname -m` names it.
+        without: Plain calls of the table that are denied all the same.
 
     Raises:
         SandboxUnavailable: There is no table of system calls for this machine.
     """
     if machine not in ARCHITECTURES:
         raise SandboxUnavailable(
-            f"strict has no system-call table for {machine}",
+            f"there is no system-call table for {machine}",
             f"Run on one of: {', '.join(ARCHITECTURES)}.",
         )
-    return bpf.assemble([*_prologue(machine), *_rules(machine), bpf.end(DENY)])
+    return bpf.assemble([*_prologue(machine), *_rules(machine, without), bpf.end(DENY)])
 
 
 def _prologue(machine: str) -> list[Instruction]:
@@ -68,9 +74,10 @@ def _prologue(machine: str) -> list[Instruction]:
     return [*check, number, *x32]
 
 
-def _rules(machine: str) -> list[Instruction]:
+def _rules(machine: str, without: Collection[str]) -> list[Instruction]:
     table = numbers(machine)
-    plain = [step for name in PLAIN if name in table for step in bpf.if_equal(table[name], ALLOW)]
+    allowed = [table[name] for name in PLAIN if name in table and name not in without]
+    plain = [step for number in allowed for step in bpf.if_equal(number, ALLOW)]
     # A condition overwrites the loaded number, which no later rule misses: its block always ends the filter.
     conditions = [step for name in CONDITIONAL for step in bpf.when_equal(table[name], _CONDITIONS[name])]
     return [*plain, *conditions]
@@ -82,6 +89,8 @@ def _only(argument: int, *values: int) -> list[Instruction]:
 
 
 _F_SETPIPE_SZ: Final = 1031
+_SOCKET_KIND: Final = 0xF
+"""The bits of socketpair's second argument that are not flags."""
 
 _CONDITIONS: Final[dict[str, list[Instruction]]] = {
     # A thread of this process, never a process, never a namespace.
@@ -93,7 +102,15 @@ _CONDITIONS: Final[dict[str, list[Instruction]]] = {
     ],
     # Its flags are behind a pointer, which a filter cannot follow. libc takes ENOSYS as "use clone".
     "clone3": [bpf.end(UNKNOWN)],
-    "socketpair": _only(0, socket.AF_UNIX),
+    # Connected for good: a datagram can be sent to any address, and a filter cannot follow the pointer to it.
+    "socketpair": [
+        bpf.load_argument(0),
+        *bpf.unless_equal(socket.AF_UNIX, DENY),
+        bpf.load_argument(1),
+        bpf.mask(_SOCKET_KIND),
+        *bpf.if_equal(socket.SOCK_STREAM, ALLOW),
+        bpf.end(DENY),
+    ],
     "ioctl": _only(1, *_TERMINAL_AND_BLOCKING),
     # A grown pipe comes out of a store of memory that all guests of the account share.
     "fcntl": [bpf.load_argument(1), *bpf.if_equal(_F_SETPIPE_SZ, DENY), bpf.end(ALLOW)],

@@ -42,7 +42,7 @@ class Strict:
     async def prepare(self) -> None:
         """Find bubblewrap and an interpreter, then attack a real guest from inside and see that it holds."""
         cell = await asyncio.to_thread(find_cell, self._run_as, self._python, self._packages)
-        await preflight.self_test(cell.spawn)
+        await preflight.self_test(cell.spawn, self.name)
         self._cell = cell
 
     def spawn(self, bootstrap: bytes, peer: socket.socket) -> Guest:

@@ -62,7 +62,7 @@ class Zygote:
         cell = await asyncio.to_thread(find_cell, self._run_as, self._python, self._packages)
         tested: list[_Nursery] = []
         try:
-            await preflight.self_test(partial(_spawn_tested, cell, tested))
+            await preflight.self_test(partial(_spawn_tested, cell, tested), self.name)
         finally:
             for each in tested:
                 await each.close()

@@ -96,13 +96,27 @@ def test_a_launcher_of_the_operators_own_launches_the_agent(run: Run, tmp_path: 
     assert (ended.code, ended.out, ended.err) == (0, "1\n", "")
 
 
+def test_at_landlock_it_runs_under_a_uid_that_is_named(run: Run) -> None:
+    if os.geteuid() == 0:  # Nobody else can give a guest a uid that is not its own.
+        assert (
+            run("import os\ndef run(): return os.getuid()", "--isolation", "landlock", "--run-as", "754321").out
+            == "754321\n"
+        )
+    refused = run("def run(): return 1", "--isolation", "landlock")
+    assert (refused.code, refused.out) == (2, "")
+    assert "--run-as" in refused.err
+
+
 @pytest.mark.parametrize(
     ("options", "mend"),
     [
         (("--input", "{'a': 1}"), "--input is not JSON"),
         (("--input", "1", "--input-file", "x"), "exclude each other"),
         (("--input-file", "/no/such"), "'/no/such' cannot be used: no such file or directory."),
-        (("--isolation", "none"), "there is no isolation level 'none'. Levels: strict, unsafe_process, external."),
+        (
+            ("--isolation", "none"),
+            "there is no isolation level 'none'. Levels: strict, landlock, unsafe_process, external.",
+        ),
         (("--isolation", "external"), "--launcher"),
         (("--isolation", "external", "--launcher", "'"), "cannot be split into words"),
         (("--launcher", "x"), "strict has no launcher"),

@@ -8,6 +8,7 @@ nothing outside.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -18,6 +19,7 @@ from typing import Any, Final
 
 from datastore.models import Scope
 from sandbox import RunLimits, RunResult, Sandbox
+from tests.attacks.stage import neighbour
 
 AGENTS: Final = Path(__file__).with_name("agents")
 KINDS: Final = ("files", "processes", "resources", "network", "kernel", "python", "lifetime", "tenants")
@@ -35,6 +37,12 @@ def run(given):
     attack = getattr(module, given.pop("attack"))
     return sys.modules["tests.attacks.agents.attempt"].report(attack, given)
 """
+_MEETING: Final = f"""{_LOADER}
+alone = run
+async def run(given):
+    import os
+    return alone(given | await meet(os.getuid()))
+"""
 _PLAIN: Final = f"{_LOADER}\nimport json\nprint(json.dumps(run(json.loads(sys.stdin.readline()))))\n"
 _PRIVATE: Final = ("unshare", "--mount", "--ipc", "--uts", "--propagation", "private")
 
@@ -49,10 +57,24 @@ class Told:
     end: str | None = None
 
 
+def level(sandbox: Sandbox) -> str:
+    return sandbox._level.name
+
+
 async def strike(sandbox: Sandbox, name: str, given: Mapping[str, Any], limits: RunLimits = LIMITS) -> Told:
     """Let an attacker loose in a sandbox and return what it told."""
-    result = await sandbox.run(_LOADER, _order(name, given), scope=MALLORY, limits=limits)
-    return told(result)
+    return told(await sandbox.run(_LOADER, _order(name, given), scope=MALLORY, limits=limits))
+
+
+async def strike_one_of_its_own(sandbox: Sandbox, name: str, given: Mapping[str, Any], secret: str) -> Told:
+    """Let an attacker loose on a neighbour that has its very uid, which no sandbox would give it."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def meet(uid: int) -> dict[str, int]:
+            return await stack.enter_async_context(neighbour(secret, uid))
+
+        source, order = meeting(name, given)
+        return told(await sandbox.run(source, order, scope=MALLORY, limits=LIMITS, names={"meet": meet}))
 
 
 def told(result: RunResult) -> Told:
@@ -64,6 +86,11 @@ def told(result: RunResult) -> Told:
 def agent(name: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the source and the input of an attacker, for tests that run it themselves."""
     return _LOADER, _order(name, given)
+
+
+def meeting(name: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """As `agent`, for one that awaits `meet(uid)` first, a name that its host binds, and is given what that returns."""
+    return _MEETING, _order(name, given)
 
 
 async def control(

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from datastore import Store, open_store
 from sandbox import Sandbox
-from tests.attacks.stage import RUN_AS, Stage, stage
+from tests.attacks.stage import RUN_AS, UIDS, Stage, stage
 
 if os.geteuid() != 0:
     # Positive controls are privileged, and victims of another uid are started: as another user nothing would be proved.
@@ -38,9 +38,22 @@ async def forked(store: Store) -> AsyncIterator[Sandbox]:
         yield sandbox
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def landlock(store: Store) -> AsyncIterator[Sandbox]:
+    async with Sandbox(store, isolation="landlock", run_as=UIDS) as sandbox:
+        yield sandbox
+
+
 @pytest.fixture(params=["started", "forked"])
 def strict(request: pytest.FixtureRequest) -> Sandbox:
     """The level strict, with guests that are started anew and with guests that a zygote forks."""
+    made: Sandbox = request.getfixturevalue(request.param)
+    return made
+
+
+@pytest.fixture(params=["started", "forked", "landlock"])
+def confined(request: pytest.FixtureRequest) -> Sandbox:
+    """Whatever promises isolation."""
     made: Sandbox = request.getfixturevalue(request.param)
     return made
 

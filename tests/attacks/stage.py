@@ -23,6 +23,9 @@ from sandbox.isolation import account, interpreter
 ACCOUNT: Final = 54321 if os.geteuid() == 0 else os.geteuid()
 """Who launches guests: not the uid that a guest sees itself as."""
 
+UIDS: Final = "154321-154384"
+"""Whose the guests of `landlock` are, one each."""
+
 RUN_AS: Final = ACCOUNT if os.geteuid() == 0 else None
 
 _NEIGHBOUR: Final = """
@@ -51,10 +54,15 @@ async def stage() -> AsyncIterator[Stage]:
     secret = secrets.token_hex(16)
     async with contextlib.AsyncExitStack() as stack:
         folder = stack.enter_context(_planted_file(secret))
-        told: dict[str, Any] = {"host": os.getpid(), "secret_file": str(folder / "secret")}
+        told: dict[str, Any] = {
+            "host": os.getpid(),
+            "secret_file": str(folder / "secret"),
+            "open_file": str(folder / "open"),
+            "movable_file": str(folder / "shared/file"),
+        }
         told |= await _listen(stack, folder, secret)
-        neighbour = await _neighbour(stack, secret)
-        yield Stage(secret, {**told, "neighbour": neighbour})
+        met = await stack.enter_async_context(neighbour(secret, RUN_AS))
+        yield Stage(secret, {**told, "neighbour": met})
 
 
 @contextlib.contextmanager
@@ -64,6 +72,11 @@ def _planted_file(secret: str) -> Iterator[Path]:
         folder = Path(name)
         folder.chmod(0o755)
         (folder / "secret").write_text(secret, encoding="utf-8")
+        (folder / "open").touch()
+        (folder / "open").chmod(0o666)
+        (folder / "shared").mkdir()
+        (folder / "shared").chmod(0o777)
+        (folder / "shared/file").touch()
         yield folder
 
 
@@ -123,8 +136,10 @@ async def _datagrams(stack: contextlib.AsyncExitStack, secret: str, **where: Any
     return transport
 
 
-async def _neighbour(stack: contextlib.AsyncExitStack, secret: str) -> dict[str, int]:
-    launcher = account.launcher(RUN_AS)
+@contextlib.asynccontextmanager
+async def neighbour(secret: str, uid: int | None) -> AsyncIterator[dict[str, int]]:
+    """Start a process of that account which holds the secret; say where in it."""
+    launcher = account.launcher(uid)
     python = interpreter.find(None, launcher.prefix)
     process = await asyncio.create_subprocess_exec(
         *(*launcher.prefix, python.executable, "-I", "-S", "-c", _NEIGHBOUR, secret),
@@ -134,9 +149,12 @@ async def _neighbour(stack: contextlib.AsyncExitStack, secret: str) -> dict[str,
         cwd="/",
         start_new_session=True,
     )
-    stack.push_async_callback(process.wait)
-    stack.callback(process.kill)
-    assert process.stdout is not None
-    async with asyncio.timeout(10):
-        said: dict[str, int] = json.loads(await process.stdout.readline())
-    return said
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(10):
+            said: dict[str, int] = json.loads(await process.stdout.readline())
+        yield said
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()

@@ -74,7 +74,7 @@ async def refusal(**settings: str | int | None) -> str:
 
 
 def test_an_unknown_level_is_refused_with_the_names_of_the_known() -> None:
-    with pytest.raises(ValueError, match=r"'none'.*strict, unsafe_process, external"):
+    with pytest.raises(ValueError, match=r"'none'.*strict, landlock, unsafe_process, external"):
         choose("none")
 
 
@@ -152,7 +152,7 @@ async def test_an_attack_that_the_probe_is_silent_about_counts_as_missed() -> No
         return launch([sys.executable, "-c", answer, str(number)], inherit=(number,), environment=environment)
 
     with pytest.raises(SandboxUnavailable, match=r"missed \(fork: not tried\)"):
-        await self_test(spawn)
+        await self_test(spawn, "strict")
 
 
 async def test_a_python_that_does_not_exist_is_refused() -> None:

@@ -119,8 +119,9 @@ def test_a_call_through_x32_kills() -> None:
         ("clone", (THREAD & ~0x00010000,), seccomp.DENY),
         *(("clone", (THREAD | 1 << bit,), seccomp.DENY) for bit in (17, *range(25, 31))),
         ("clone3", (1,), 0x00050000 | errno.ENOSYS),
-        ("socketpair", (1,), seccomp.ALLOW),
-        ("socketpair", (2,), seccomp.DENY),
+        *(("socketpair", (1, 1 | flags), seccomp.ALLOW) for flags in (0, 0x800, 0x80000, 0x80800)),
+        *(("socketpair", (1, kind), seccomp.DENY) for kind in (2, 3, 5, 2 | 0x80000)),
+        ("socketpair", (2, 1), seccomp.DENY),
         ("ioctl", (0, 0x5401), seccomp.ALLOW),
         ("ioctl", (0x5401, 0x5412), seccomp.DENY),
         ("prctl", (15,), seccomp.ALLOW),
@@ -129,13 +130,20 @@ def test_a_call_through_x32_kills() -> None:
         ("prlimit64", (1, 0), seccomp.DENY),
         # The kernel drops the high half of these arguments, so the filter must not judge by it.
         ("prlimit64", (1 << 32,), seccomp.ALLOW),
-        ("socketpair", (1 << 32 | 2,), seccomp.DENY),
+        ("socketpair", (1 << 32 | 2, 1), seccomp.DENY),
     ],
 )
 def test_a_conditional_call_is_judged_by_its_argument(
     machine: str, name: str, arguments: tuple[int, ...], expected: int
 ) -> None:
     assert call(machine, name, *arguments) == expected
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_plain_call_that_a_level_does_without_is_denied(machine: str) -> None:
+    usual, narrow = (list(struct.iter_unpack("=HBBI", seccomp.program(machine, without=w))) for w in ((), ("execve",)))
+    gone = [each for each in usual if each not in narrow]
+    assert [operand for _code, _true, _false, operand in gone] == [numbers(machine)["execve"]]
 
 
 def test_the_filter_stays_far_below_the_kernels_limit_of_4096_instructions() -> None:

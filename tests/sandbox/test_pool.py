@@ -23,7 +23,7 @@ from sandbox.isolation.process import Process
 from sandbox.limits import PoolLimits
 from sandbox.pool import MOST_FAILURES, NoSlot, Pool, pause_seconds
 from sandbox.slot import Slot
-from tests.sandbox.conftest import RUN_AS
+from tests.sandbox.conftest import PROMISING
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -146,14 +146,15 @@ async def test_no_slot_is_used_twice(store: Store) -> None:
     assert set(pids) <= {guest.pid for guest in level.guests}
 
 
-async def test_two_users_alternating_on_a_pool_of_one_see_nothing_of_each_other(store: Store) -> None:
+@pytest.mark.parametrize("level", PROMISING)
+async def test_two_users_alternating_on_a_pool_of_one_see_nothing_of_each_other(store: Store, level: str) -> None:
     code = """
 import gc, os, sys, threading
 def run(name):
     import json
     found = [
         getattr(json, "left", None), os.environ.get("LEFT"), sys.modules.get("left"), globals().get("left"),
-        os.listdir("/tmp"), data_store.get("k"), sorted(threading.enumerate()[1:]),
+        os.path.exists("/tmp/left"), data_store.get("k"), sorted(threading.enumerate()[1:]),
         [each for each in gc.get_objects() if type(each).__name__ == "Left"],
     ]
     globals()["left"] = json.left = os.environ["LEFT"] = name
@@ -166,27 +167,29 @@ def run(name):
     data_store.set("k", name)
     return found
 """
-    async with Sandbox(store, run_as=RUN_AS, pool_size=1) as sandbox:
+    async with Sandbox(store, isolation=level, run_as=PROMISING[level], pool_size=1) as sandbox:
         seen = []
         for scope in (ALICE, BOB, ALICE, BOB):
             result = await run(sandbox, code, scope, input=scope.user)
             assert result.error is None
             seen.append(result.output)
-    nothing: list[Any] = [None, None, None, None, [], None, [], []]
+    nothing: list[Any] = [None, None, None, None, False, None, [], []]
     for scope, found in zip((ALICE, BOB, ALICE, BOB), seen, strict=True):
         assert found[5] in (None, scope.user)
         assert [*found[:5], None, *found[6:]] == nothing
 
 
-async def test_a_waiting_guest_holds_nothing_of_its_rehearsal(store: Store) -> None:
+@pytest.mark.parametrize("level", PROMISING)
+async def test_a_waiting_guest_holds_nothing_of_its_rehearsal(store: Store, level: str) -> None:
     code = "import sys\ndef run(): return ['rehearsal' in str(sys.modules.get('agent')), data_store.get('k')]"
-    async with Sandbox(store, run_as=RUN_AS, pool_size=1) as sandbox:
+    async with Sandbox(store, isolation=level, run_as=PROMISING[level], pool_size=1) as sandbox:
         result = await run(sandbox, code)
     assert (result.output, result.error) == ([False, None], None)
 
 
-async def test_a_warm_run_waits_neither_for_a_turn_nor_for_a_start(store: Store) -> None:
-    async with Sandbox(store, run_as=RUN_AS, pool_size=1) as sandbox:
+@pytest.mark.parametrize("level", PROMISING)
+async def test_a_warm_run_waits_neither_for_a_turn_nor_for_a_start(store: Store, level: str) -> None:
+    async with Sandbox(store, isolation=level, run_as=PROMISING[level], pool_size=1) as sandbox:
         await full(sandbox._pool)
         stats = (await run(sandbox, TRIVIAL)).stats
     assert stats.queue_seconds + stats.start_seconds < 0.005
@@ -195,8 +198,9 @@ async def test_a_warm_run_waits_neither_for_a_turn_nor_for_a_start(store: Store)
     assert 5 * 2**20 < stats.peak_memory_bytes < 100 * 2**20
 
 
-async def test_the_peak_is_what_the_agent_held_also_where_it_let_go(store: Store) -> None:
-    async with Sandbox(store, run_as=RUN_AS) as sandbox:
+@pytest.mark.parametrize("level", PROMISING)
+async def test_the_peak_is_what_the_agent_held_also_where_it_let_go(store: Store, level: str) -> None:
+    async with Sandbox(store, isolation=level, run_as=PROMISING[level]) as sandbox:
         stats = (await run(sandbox, "def run(): return len(b'x' * 100_000_000)")).stats
     assert stats.start_seconds > 0
     assert stats.peak_memory_bytes is not None
@@ -386,9 +390,10 @@ async def test_the_pool_never_holds_more_than_its_size() -> None:
 
 
 @pytest.mark.parametrize("pool_size", [0, 2])
-async def test_nothing_is_left_behind_when_the_sandbox_is_left(store: Store, pool_size: int) -> None:
+@pytest.mark.parametrize("level", PROMISING)
+async def test_nothing_is_left_behind_when_the_sandbox_is_left(store: Store, level: str, pool_size: int) -> None:
     before = remains()
-    async with Sandbox(store, run_as=RUN_AS, pool_size=pool_size) as sandbox:
+    async with Sandbox(store, isolation=level, run_as=PROMISING[level], pool_size=pool_size) as sandbox:
         codes = (TRIVIAL, "def run(): 1/0", "import os\nos._exit(1)", "def run(): data_store.set('k', 1)")
         await asyncio.gather(*(run(sandbox, code) for code in codes))
     assert remains() == before

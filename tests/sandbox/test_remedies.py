@@ -65,6 +65,14 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 """What a container's seccomp profile does: no new user namespace, for this process and all that it starts."""
 
+DENY_LANDLOCK: Final = DENY_NAMESPACES.replace(
+    "bpf.load(bpf.NUMBER_OFFSET),", "bpf.load(bpf.NUMBER_OFFSET), *bpf.if_equal(444, seccomp.DENY),"
+)
+"""What an older container's seccomp profile does: no Landlock either."""
+
+INHABITED: Final = ("sh", "-c", 'setpriv --reuid 854321 --clear-groups sleep 60 >/dev/null 2>&1 & exec "$@"', "sh")
+"""Beside a stranger who has one of the uids, for a while."""
+
 UNPRIVILEGED: Final = ("unshare", "--user", "--map-user=1234", "--map-group=1234")
 """A host that is not root, in a user namespace of its own, where sysctls of user namespaces are its own too."""
 
@@ -111,6 +119,8 @@ class Case:
 
 
 WORKING: Final = Stage()
+LANDLOCK: Final = Stage(settings={"isolation": "landlock", "run_as": "854400-854463"})
+RANGE: Final = "a range that nothing else on this machine uses"
 INSTALL: Final = "Install bubblewrap 0.8"
 NAME_ONE: Final = "Name an unprivileged account"
 ALLOW: Final = "Allow unprivileged user namespaces"
@@ -207,6 +217,48 @@ CASES: Final = {
         Stage(settings={"isolation": "unsafe_process"}),
         Stage(settings={"isolation": "unsafe_process", "accept_no_isolation": True}),
         "accept_no_isolation=True",
+    ),
+    "landlock without uids": Case(
+        "landlock needs uids for its guests that are not the host's",
+        Stage(settings={"isolation": "landlock"}),
+        LANDLOCK,
+        RANGE,
+    ),
+    "landlock with fewer uids than guests": Case(
+        "this sandbox may hold ... guests at once, and run_as=... names ... uids",
+        Stage(settings={"isolation": "landlock", "run_as": "854400"}),
+        LANDLOCK,
+        RANGE,
+    ),
+    "landlock with somebody's uid": Case(
+        "uid ... of run_as=...-... is the account ...",
+        Stage(settings={"isolation": "landlock", "run_as": "65500-65600"}),
+        LANDLOCK,
+        RANGE,
+    ),
+    "landlock with too many uids": Case(
+        "run_as=...-... is no range of at most ... uids",
+        Stage(settings={"isolation": "landlock", "run_as": "854400-954400"}),
+        LANDLOCK,
+        RANGE,
+    ),
+    "landlock with a uid that a stranger has": Case(
+        "is in use by another process",
+        Stage(settings={"isolation": "landlock", "run_as": "854321-854399"}, behind=INHABITED),
+        LANDLOCK,
+        "a range of uids that nothing else on this machine uses",
+    ),
+    "landlock where the host is not root": Case(
+        "only a host that is root can give guests uids that are not its own",
+        Stage(settings=LANDLOCK.settings, behind=UNPRIVILEGED),
+        LANDLOCK,
+        "Run the host as root",
+    ),
+    "landlock in a container that forbids it": Case(
+        "Landlock may not be used here",
+        Stage(settings=LANDLOCK.settings, behind=(sys.executable, "-c", DENY_LANDLOCK)),
+        LANDLOCK,
+        "seccomp profile",
     ),
     "closed packages": Case(
         "the account that launches guests cannot read site_packages (...)",

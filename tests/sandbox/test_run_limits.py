@@ -16,8 +16,8 @@ from tests.sandbox.conftest import RUN_AS
 ALICE = Scope(user="alice", agent="worker")
 
 
-async def test_a_run_that_takes_too_long_ends_at_its_wall_time(strict: Sandbox) -> None:
-    result = await strict.run(
+async def test_a_run_that_takes_too_long_ends_at_its_wall_time(confined: Sandbox) -> None:
+    result = await confined.run(
         "import time\ndef run():\n    print('begun')\n    time.sleep(60)",
         scope=ALICE,
         limits=RunLimits(wall_seconds=0.5),
@@ -26,7 +26,7 @@ async def test_a_run_that_takes_too_long_ends_at_its_wall_time(strict: Sandbox) 
     assert 0.5 <= result.stats.run_seconds < 5
 
 
-async def test_a_busy_loop_that_ignores_signals_ends_at_its_processor_time(strict: Sandbox) -> None:
+async def test_a_busy_loop_that_ignores_signals_ends_at_its_processor_time(confined: Sandbox) -> None:
     code = """
 import signal
 def run():
@@ -38,12 +38,12 @@ def run():
     while True:
         pass
 """
-    result = await strict.run(code, scope=ALICE, limits=RunLimits(wall_seconds=50, cpu_seconds=1))
+    result = await confined.run(code, scope=ALICE, limits=RunLimits(wall_seconds=50, cpu_seconds=1))
     assert (result.outcome, result.limit) == ("limit", "cpu_seconds")
 
 
-async def test_a_memory_bomb_ends_at_its_limit(strict: Sandbox) -> None:
-    result = await strict.run(
+async def test_a_memory_bomb_ends_at_its_limit(confined: Sandbox) -> None:
+    result = await confined.run(
         "def run():\n    held = []\n    while True: held.append(bytearray(10**7))",
         scope=ALICE,
         limits=RunLimits(memory_bytes=256 * 1024 * 1024),
@@ -179,16 +179,16 @@ async def test_a_tools_result_over_the_frame_is_refused(strict: Sandbox) -> None
     assert "the tool's result is" in (result.error or "")
 
 
-async def test_cancelling_a_run_leaves_no_process(strict: Sandbox) -> None:
+async def test_cancelling_a_run_leaves_no_process(confined: Sandbox) -> None:
     begun = asyncio.Event()
 
     async def begin() -> None:
         begun.set()
 
-    await strict.run("def run(): pass", scope=ALICE)  # A zygote starts with the first run, and stays.
+    await confined.run("def run(): pass", scope=ALICE)  # A zygote starts with the first run, and stays.
     before = _descendants()
     task = asyncio.create_task(
-        strict.run(
+        confined.run(
             "async def run(_, tools):\n    await tools['begin']()\n    while True: pass",
             scope=ALICE,
             tools={"begin": begin},
@@ -203,11 +203,11 @@ async def test_cancelling_a_run_leaves_no_process(strict: Sandbox) -> None:
     assert _descendants() == before
 
 
-async def test_a_run_leaves_no_descriptor_and_no_process_behind(strict: Sandbox) -> None:
-    await strict.run("def run(): pass", scope=ALICE)
+async def test_a_run_leaves_no_descriptor_and_no_process_behind(confined: Sandbox) -> None:
+    await confined.run("def run(): pass", scope=ALICE)
     before = (_descendants(), _descriptors())
     for code in ("def run(): data_store.set('k', 1)", "def run(): 1/0", "import os\nos._exit(1)"):
-        await strict.run(code, scope=ALICE)
+        await confined.run(code, scope=ALICE)
     assert (_descendants(), _descriptors()) == before
 
 

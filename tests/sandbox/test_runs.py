@@ -42,9 +42,9 @@ async def test_run_is_called_with_as_many_arguments_as_it_takes(
     assert (result.outcome, result.output, result.error) == ("done", expected, None)
 
 
-async def test_globals_imports_and_helpers_work_at_top_level(strict: Sandbox) -> None:
+async def test_globals_imports_and_helpers_work_at_top_level(confined: Sandbox) -> None:
     result = await run(
-        strict,
+        confined,
         """
         import data_store as imported
         from data_store import Conflict
@@ -89,7 +89,7 @@ async def test_counted_reads_are_written_when_the_run_has_ended(strict: Sandbox,
     assert entry.access_count == 1
 
 
-async def test_two_users_with_the_same_code_never_meet(strict: Sandbox) -> None:
+async def test_two_users_with_the_same_code_never_meet(confined: Sandbox) -> None:
     code = """
     def run(name):
         data_store.add("k", name)
@@ -97,7 +97,7 @@ async def test_two_users_with_the_same_code_never_meet(strict: Sandbox) -> None:
         return [data_store.get("k"), data_store.private().get("p"), data_store.list_namespaces()]
     """
     users = ["alice", "bob", "carol", "dave"]
-    results = await asyncio.gather(*(run(strict, code, user, scope=Scope(user=user, agent="same")) for user in users))
+    results = await asyncio.gather(*(run(confined, code, user, scope=Scope(user=user, agent="same")) for user in users))
     assert [result.output for result in results] == [[user, user, ["default"]] for user in users]
 
 
@@ -239,9 +239,9 @@ async def test_an_awaited_gather_and_a_task_are_not_mistaken_for_forgotten(stric
     assert result.output == [3, sum(range(40)), 11, 40]
 
 
-async def test_sync_verbs_work_inside_coroutines_and_threads_of_the_agent(strict: Sandbox) -> None:
+async def test_sync_verbs_work_inside_coroutines_and_threads_of_the_agent(confined: Sandbox) -> None:
     result = await run(
-        strict,
+        confined,
         """
         import threading
 
@@ -280,7 +280,7 @@ async def test_timeouts_and_cancellation_inside_an_agent_work(strict: Sandbox) -
     assert (result.output, result.error) == (1, None)
 
 
-async def test_tools_get_json_and_the_hosts_context_alone(strict: Sandbox) -> None:
+async def test_tools_get_json_and_the_hosts_context_alone(confined: Sandbox) -> None:
     async def whoami(prompt: str, *, context: ToolContext) -> dict[str, Any]:
         return {"prompt": prompt, "user": context.scope.user}
 
@@ -288,7 +288,7 @@ async def test_tools_get_json_and_the_hosts_context_alone(strict: Sandbox) -> No
         return value * times
 
     result = await run(
-        strict,
+        confined,
         """
         async def run(_, tools):
             return [await tools["whoami"]("hi"), await tools.whoami(prompt="x"), len(tools["plain"](b"ab", times=3))]

@@ -23,6 +23,7 @@ _NUMBERS: Final = {
     "perf_event_open": (298, 241),
     "pidfd_getfd": (438, 438),
     "socket": (41, 198),
+    "tgkill": (234, 131),
     "userfaultfd": (323, 282),
 }
 

@@ -1,7 +1,7 @@
 """Attacks on files: reading the host's, writing where the next guest or the host would meet it, filling the disk."""
 
 # An attacker's file calls are the plain ones, on the paths that every machine has:
-# ruff: noqa: PTH101, PTH104, PTH108, PTH109, PTH112, PTH114, PTH118, PTH123, PTH202, PTH208, PTH211, S103, S108
+# ruff: noqa: PTH101, PTH104, PTH108, PTH109, PTH112, PTH114, PTH116, PTH118, PTH123, PTH202, PTH208, PTH211, S103, S108
 
 from __future__ import annotations
 
@@ -21,6 +21,50 @@ def read_file(attempt: Attempt) -> str:
     attempt.begin()
     with open(attempt.given["path"], "rb") as file:
         return file.read(4096).decode("latin-1")
+
+
+def reopen_file(attempt: Attempt) -> str:
+    """Open only the name of a file, and what is behind it through the descriptor of that."""
+    attempt.begin()
+    name = os.open(attempt.given["path"], os.O_PATH)
+    with open(f"/proc/self/fd/{name}", "rb") as file:
+        return file.read(4096).decode("latin-1")
+
+
+def describe_file(attempt: Attempt) -> str:
+    """Learn that a file exists, and its owner, size and times."""
+    attempt.begin()
+    return str(os.stat(attempt.given["path"]))
+
+
+def watch_folder(attempt: Attempt) -> str:
+    """Be told of what others do; a user may have a hundred of these."""
+    descriptor = attempt.libc("inotify_init")
+    os.close(descriptor)
+    return f"descriptor {descriptor}"
+
+
+def set_times(attempt: Attempt) -> str:
+    """Set the times of a file that everybody may write."""
+    attempt.begin()
+    os.utime(attempt.given["path"])
+    return "they are now"
+
+
+def cut_off(attempt: Attempt) -> str:
+    """Cut a file that everybody may write, without opening it; here to the length that it has."""
+    attempt.begin()
+    os.truncate(attempt.given["path"], attempt.given["length"])
+    return "its length is our choice"
+
+
+def rename_file(attempt: Attempt) -> str:
+    """Rename a file in a folder that everybody may write, and back."""
+    path = attempt.given["path"]
+    attempt.begin()
+    os.rename(path, path + attempt.given["unique"])
+    os.rename(path + attempt.given["unique"], path)
+    return "its name is our choice"
 
 
 def list_folder(attempt: Attempt) -> str:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
+import fcntl
 import os
+import platform
 import signal
+import socket
 import sys
 import threading
 from typing import Final
@@ -15,6 +19,8 @@ from tests.attacks.agents.attempt import Attempt
 FLOOD: Final = 64 * 1024 * 1024
 PIECE: Final = 1024 * 1024
 LIFE: Final = 10
+F_SETSIG: Final = 10
+EXIT: Final = {"x86_64": 60, "aarch64": 93}
 
 
 def flood_descriptors(attempt: Attempt) -> str:
@@ -59,6 +65,32 @@ def signal_own_group(attempt: Attempt) -> str:
     attempt.begin()
     os.kill(0, signal.SIGURG)
     return "signalled"
+
+
+def signal_everybody(attempt: Attempt) -> str:
+    """Signal every process that one may; with one that harms nobody."""
+    attempt.begin()
+    os.kill(-1, signal.SIGURG)
+    return "signalled"
+
+
+def signal_by_file(attempt: Attempt) -> str:
+    """Make another process the owner of a socket, for the kernel to signal when something arrives there."""
+    one, other = socket.socketpair()
+    with one, other:
+        attempt.begin()
+        fcntl.fcntl(one, fcntl.F_SETOWN, attempt.given["pid"])
+        fcntl.fcntl(one, F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(one, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+        other.send(b"x")
+        return "signalled"
+
+
+def end_the_first_thread(attempt: Attempt) -> str:
+    """Live on in a thread when the process's first one has ended, which is the one that others see."""
+    threading.Thread(target=ignore_everything, args=(attempt,)).start()
+    ctypes.CDLL(None).syscall(EXIT[platform.machine()], 0)
+    return "unreachable"
 
 
 def _spin() -> None:

@@ -47,11 +47,11 @@ def abstract_socket(attempt: Attempt) -> str:
 
 
 def connect_a_socket_of_a_pair(attempt: Attempt) -> str:
-    """Take the only kind of socket that it may make to another address."""
+    """Make a pair, which needs no socket(), and take one end of it to another address."""
+    attempt.begin()
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with one, other:
         one.settimeout(SECONDS)
-        attempt.begin()
         one.connect("\0" + attempt.given["abstract_datagram"])
         one.send(b"?")
         return "sent"
@@ -59,19 +59,19 @@ def connect_a_socket_of_a_pair(attempt: Attempt) -> str:
 
 def send_to_an_address(attempt: Attempt) -> str:
     """As before, without connecting: sendto is allowed, for the guest's own socket."""
+    attempt.begin()
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with one, other:
         one.settimeout(SECONDS)
-        attempt.begin()
         one.sendto(b"?", "\0" + attempt.given["abstract_datagram"])
         return "sent"
 
 
 def send_to_a_path(attempt: Attempt) -> str:
+    attempt.begin()
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with one, other:
         one.settimeout(SECONDS)
-        attempt.begin()
         one.sendto(b"?", attempt.given["path_datagram"])
         return "sent"
 

@@ -1,7 +1,7 @@
 """Attacks on processes: reading the host's and a neighbour's, signalling them, and making more of one's own."""
 
 # An attacker's file calls are the plain ones:
-# ruff: noqa: PTH115, PTH123, PTH208
+# ruff: noqa: PTH115, PTH116, PTH123, PTH208
 
 from __future__ import annotations
 
@@ -95,6 +95,16 @@ def signal_process(attempt: Attempt) -> str:
     return "it may be signalled"
 
 
+def signal_thread(attempt: Attempt) -> str:
+    attempt.syscall("tgkill", attempt.given["pid"], attempt.given["pid"], 0)
+    return "its thread may be signalled"
+
+
+def queue_signal(attempt: Attempt) -> str:
+    attempt.libc("sigqueue", attempt.given["pid"], 0, None)
+    return "a signal may be queued to it"
+
+
 def signal_group(attempt: Attempt) -> str:
     attempt.begin()
     os.killpg(attempt.given["pid"], 0)
@@ -116,10 +126,32 @@ def limit_neighbour(attempt: Attempt) -> str:
     return "its limits may be set"
 
 
+def choose_processors_of_neighbour(attempt: Attempt) -> str:
+    """Set where it may run to what that is."""
+    processors = os.sched_getaffinity(attempt.given["pid"] if attempt.given["outside"] else 0)
+    attempt.begin()
+    os.sched_setaffinity(attempt.given["pid"], processors)
+    return "its processors may be chosen"
+
+
 def schedule_neighbour(attempt: Attempt) -> str:
     attempt.begin()
     os.setpriority(os.PRIO_PROCESS, attempt.given["pid"], 1)
     return "it may be slowed down"
+
+
+def describe(attempt: Attempt) -> str:
+    """Learn that a process exists and since when, without reading anything of it."""
+    path = f"/proc/{attempt.given['pid']}"
+    attempt.begin()
+    return f"since {os.stat(path).st_ctime}"
+
+
+def read_program(attempt: Attempt) -> str:
+    """Follow a link of /proc that needs no opening."""
+    path = f"/proc/{attempt.given['pid']}/exe"
+    attempt.begin()
+    return os.readlink(path)
 
 
 def fork_bomb(attempt: Attempt) -> str:
