@@ -19,10 +19,10 @@ import pytest
 from datastore import Scope, Store
 from datastore.errors import ConfigurationError, SandboxUnavailable
 from sandbox import RunResult, Sandbox
-from tests.sandbox.conftest import RUN_AS
+from tests.sandbox.conftest import PROMISING, RUN_AS
 
 SCOPE = Scope(user="alice", agent="a")
-LEVELS = ("strict", "zygote", "unsafe_process")
+LEVELS = (*PROMISING, "zygote", "unsafe_process")
 
 
 @pytest.fixture
@@ -45,7 +45,8 @@ async def sandbox(request: pytest.FixtureRequest, store: Store, folder: Path) ->
 def opened(store: Store, folder: str | Path, level: str = "strict") -> Sandbox:
     if level == "zygote":
         return Sandbox(store, zygote=True, run_as=RUN_AS, site_packages=folder)
-    return Sandbox(store, isolation=level, accept_no_isolation=True, run_as=RUN_AS, site_packages=folder)
+    run_as = PROMISING.get(level, RUN_AS)
+    return Sandbox(store, isolation=level, accept_no_isolation=True, run_as=run_as, site_packages=folder)
 
 
 async def run(sandbox: Sandbox, code: str, **settings: Any) -> RunResult:
@@ -77,7 +78,10 @@ async def test_a_strict_guest_sees_the_folder_at_a_place_that_names_nothing_of_t
         )
 
 
-async def test_a_strict_guest_cannot_write_to_the_folder_though_its_account_could(store: Store, folder: Path) -> None:
+@pytest.mark.parametrize("level", PROMISING)
+async def test_a_confined_guest_cannot_write_to_the_folder_though_its_account_could(
+    store: Store, folder: Path, level: str
+) -> None:
     for each in (folder, folder / "shapes", folder / "shapes/__init__.py"):
         each.chmod(0o777)
     code = """
@@ -91,8 +95,9 @@ def run():
             refused.append(error.strerror)
     return refused
 """
-    async with opened(store, folder) as sandbox:
-        assert await output(sandbox, code) == ["Read-only file system"] * 2
+    refusal = {"strict": "Read-only file system", "landlock": "Permission denied"}[level]
+    async with opened(store, folder, level) as sandbox:
+        assert await output(sandbox, code) == [refusal] * 2
     async with opened(store, folder, "unsafe_process") as sandbox:
         assert await output(sandbox, code) == []
 
