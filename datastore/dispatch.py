@@ -25,6 +25,7 @@ from datastore.operations import (
     Notices,
     Number,
     Operation,
+    Outcome,
     Page,
     Status,
 )
@@ -101,13 +102,17 @@ def wire(operation: Operation, answer: Answer) -> Any:
         case Number():
             return {"number": answer.number}
         case Applied():
-            outcomes = [{"applied": each.applied, "version": each.version} for each in answer.outcomes]
-            return {"changed": answer.changed, "outcomes": outcomes}
+            return {"changed": answer.changed, "outcomes": [_outcome(each) for each in answer.outcomes]}
         case Notices():
             items = [{"key": each.key, "version": each.version, "cursor": each.cursor} for each in answer.items]
             return {"items": items, "cursor": answer.cursor}
         case Usage():
             return answer.model_dump()
+
+
+def _outcome(outcome: Outcome) -> Message:
+    told: Message = {"applied": outcome.applied, "version": outcome.version}
+    return told if outcome.number is None else {**told, "number": outcome.number}
 
 
 def _item(item: Entry | Status | str, detail: str) -> Any:

@@ -66,7 +66,7 @@ class ValueTooLarge(DataStoreError, ValueError):  # noqa: N818
 
 
 class NotANumber(DataStoreError, TypeError):  # noqa: N818
-    """A number was needed where the entry or the argument is none."""
+    """A number was needed where the entry or the argument is none. Fields, of an entry: key, found (its type)."""
 
     code = "not_a_number"
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 
-from datastore import names
+from datastore import names, values
 from datastore.entry import Entry, unpack_value
 from datastore.models import Model, Usage
 
@@ -23,6 +23,8 @@ Key = Annotated[str, AfterValidator(partial(names.name, "key"))]
 Namespace = Annotated[str, AfterValidator(partial(names.text, "namespace"))]
 Prefix = Annotated[str, AfterValidator(names.prefix)]
 Seconds = Annotated[float, AfterValidator(partial(names.seconds, "ttl_seconds"))]
+By = Annotated[int | float, BeforeValidator(partial(values.number, "by"))]
+Initial = Annotated[int | float, BeforeValidator(partial(values.number, "initial"))]
 Limit = Annotated[int, Field(ge=1, le=MOST_ITEMS)]
 
 MOST_WAIT_SECONDS = 30.0
@@ -30,21 +32,28 @@ MOST_WAIT_SECONDS = 30.0
 _CURSOR_CHARACTERS = 128
 
 
-class Put(Model):
+class _Mutation(Model):
+    """What every mutation names; a namespace of its own only in an atomic operation."""
+
+    namespace: Namespace | None = None
+    key: Key
+
+
+class Put(_Mutation):
     """Write a value: JSON in `value`, or bytes as base64 in `value_base64`.
 
     `metadata` merges shallowly. `if_version` and `if_absent` make it conditional. Without `ttl_seconds` the entry no
-    longer expires.
+    longer expires, unless `keep_expiry` says so of an `if_version`.
     """
 
     kind: Literal["put"] = "put"
-    key: Key
     value: Any = None
     value_base64: str | None = None
     metadata: dict[str, Any] | None = None
     ttl_seconds: Seconds | None = None
     if_version: str | None = None
     if_absent: bool = False
+    keep_expiry: bool = False
 
     def content(self) -> Any:
         """Return the value itself.
@@ -55,23 +64,41 @@ class Put(Model):
         return unpack_value({"value": self.value, "value_base64": self.value_base64})
 
 
-class Delete(Model):
+class Delete(_Mutation):
     """Remove an entry."""
 
     kind: Literal["delete"] = "delete"
-    key: Key
     if_version: str | None = None
 
 
-class Touch(Model):
+class Touch(_Mutation):
     """Give an entry a new expiry, or none."""
 
     kind: Literal["touch"] = "touch"
-    key: Key
     ttl_seconds: Seconds | None = None
 
 
-Mutation = Annotated[Put | Delete | Touch, Field(discriminator="kind")]
+class Incr(_Mutation):
+    """Add to a number; where there is no entry, it begins as `initial` + `by`, which must be a number itself.
+
+    Without `ttl_seconds` the entry keeps its expiry, and a new one has none. Its outcome is an error or a number, so it
+    stands alone, or in an atomic operation, which gives no number.
+    """
+
+    kind: Literal["incr"] = "incr"
+    by: By
+    initial: Initial = 0
+    ttl_seconds: Seconds | None = None
+
+
+class Check(_Mutation):
+    """Require that an entry is at a version, or that there is none (None); in an atomic operation only."""
+
+    kind: Literal["check"] = "check"
+    version: str | None
+
+
+Mutation = Annotated[Put | Delete | Touch | Incr | Check, Field(discriminator="kind")]
 
 
 class Get(Model):
@@ -113,10 +140,15 @@ class Count(Model):
 
 
 class Apply(Model):
-    """Change entries; a key may be named once."""
+    """Change entries; a key may be named once.
+
+    With `atomic` all changes are made or none, over any namespaces of the owner; a key may then have a check and one
+    change, and a condition that does not hold is a conflict.
+    """
 
     op: Literal["apply"] = "apply"
     namespace: Namespace
+    atomic: bool = False
     mutations: Annotated[tuple[Mutation, ...], Field(strict=False, min_length=1, max_length=MOST_ITEMS)]
 
 
@@ -203,14 +235,15 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one mutation.
+    """What became of one mutation; in an atomic operation a check has the outcome of its key.
 
     `applied` says whether its condition held. `version` is the new one after a put; where a condition failed, the
-    one that stands now (None: no such entry).
+    one that stands now (None: no such entry). `number` is what an increment made.
     """
 
     applied: bool
     version: str | None = None
+    number: int | float | None = None
 
 
 @dataclass(frozen=True, slots=True)

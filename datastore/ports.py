@@ -20,22 +20,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, Self
 
+from datastore import values
 from datastore.document import Interest, Place, Span
-from datastore.entry import Entry
+from datastore.entry import NEVER, Entry
 from datastore.models import Scope
-from datastore.operations import Answer, Applied, Operation
+from datastore.operations import Answer, Applied, Operation, Outcome
 from datastore.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A put, ready for the engine. `metadata` replaces; None keeps what stands (empty on creation)."""
+    """A put, ready for the engine.
+
+    `metadata` replaces; None keeps what stands (empty on creation). `expires_at` None, only with `if_version`, keeps
+    what stands too.
+    """
 
     key: str
     value: Any
     size_bytes: int
     version: str
-    expires_at: datetime
+    expires_at: datetime | None
     metadata: dict[str, Any] | None = None
     if_version: str | None = None
     if_absent: bool = False
@@ -58,6 +63,39 @@ class Renewal:
 
 
 Change = Write | Removal | Renewal
+
+
+@dataclass(frozen=True, slots=True)
+class Increment:
+    """An incr, ready for the engine: add `by` to the number that stands, or begin a new entry with `initial` + `by`.
+
+    `expires_at` None keeps the entry's expiry; a new entry has none then. With `if_version` there is no beginning.
+    """
+
+    key: str
+    by: int | float
+    initial: int | float
+    version: str
+    expires_at: datetime | None
+    if_version: str | None = None
+
+    def creation(self, number: float) -> Write:
+        """Return the put that creates the entry with a number."""
+        size = values.size(number)
+        return Write(self.key, number, size, self.version, self.expires_at or NEVER, {}, if_absent=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A check, ready for the engine: the entry must be at the version, or absent (None)."""
+
+    key: str
+    version: str | None
+
+
+Clause = Write | Removal | Increment | Requirement
+Step = tuple[Place, Clause]
+"""What one atomic operation does to one key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +161,28 @@ class Backend(Protocol):
 
     async def apply(self, place: Place, changes: Sequence[Change], actor: Actor) -> Applied:
         """Make the changes; keys are distinct. Unconditional ones of a batch share a round trip."""
+
+    async def increment(self, place: Place, increment: Increment, actor: Actor) -> Outcome:
+        """Add to a number, in one atomic write; an expired entry starts anew.
+
+        Where `if_version` does not hold, the outcome is not applied and has the version that stands.
+
+        Raises:
+            NotANumber: the entry holds something else.
+            ValueNotStorable: the sum is beyond 64 bits, or infinite.
+        """
+
+    async def atomic(self, steps: Sequence[Step], actor: Actor) -> Applied:
+        """Make all of the changes or none; keys are distinct. Outcomes have no numbers.
+
+        Where a condition does not hold nothing is written; the outcome of one such step, at least, is not applied and
+        has the version that stands. What is required is held until the commit, as if it were written: two operations
+        that each require what the other writes never both happen.
+
+        Raises:
+            NotANumber, ValueNotStorable: as `increment`; nothing was written.
+            NotSupported: the engine has no transactions, and there are several steps.
+        """
 
     async def clear(self, place: Place, prefix: str, now: datetime) -> int:
         """Remove the live entries that have the prefix; return how many."""

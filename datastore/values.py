@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from datastore import names
-from datastore.errors import InvalidArgument, ValueNotStorable, ValueTooLarge
+from datastore.errors import InvalidArgument, NotANumber, ValueNotStorable, ValueTooLarge
 
 MAX_DEPTH: Final = 64
 VALUE_BYTES: Final = 4 * 1024 * 1024
@@ -22,8 +22,8 @@ NUMBER_BYTES: Final = 24
 """What a top-level number counts as: an increment in the engine cannot maintain a measured size."""
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
-_LEAST_INT: Final = -(2**63)
-_MOST_INT: Final = 2**63 - 1
+LEAST_INT: Final = -(2**63)
+MOST_INT: Final = 2**63 - 1
 _MENDS: Final = {
     "datetime": "store .isoformat()",
     "date": "store .isoformat()",
@@ -109,7 +109,7 @@ def _text(value: str) -> str:
 
 def _integer(value: int) -> int:
     number = int.__int__(value)
-    if not _LEAST_INT <= number <= _MOST_INT:
+    if not LEAST_INT <= number <= MOST_INT:
         raise _Culprit(f"an integer of {number.bit_length()} bits; 64 with the sign is the most, so store str(...)")
     return number
 
@@ -178,7 +178,7 @@ def size(value: object) -> int:
     """Return the bytes that a plain value counts as: its compact UTF-8 JSON, or its own length for `bytes`."""
     if isinstance(value, bytes):
         return len(value)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if _is_number(value):
         return NUMBER_BYTES
     return len(compact(value).encode())
 
@@ -196,6 +196,49 @@ def check_size(used: int, limit: int, path: str = "value") -> None:
             bytes=used,
             limit_bytes=limit,
         )
+
+
+def number(name: str, value: object) -> int | float:
+    """Return an argument as a plain integer of 64 bits or a finite float.
+
+    Raises:
+        NotANumber: it is none; a bool is none either.
+    """
+    if not _is_number(value):
+        raise NotANumber(f"{name} must be a number, got {type(value).__name__} {value!r:.40}. Write {name}=1.")
+    try:
+        plain_number: int | float = _plain(value, 0)
+    except _Culprit:
+        raise NotANumber(f"{name} must be finite and of 64 bits at most, got {value!r:.40}. Write {name}=1.") from None
+    return plain_number
+
+
+def added(key: str, standing: object, by: float) -> int | float:
+    """Return what an increment makes of the value that stands; two integers give an integer, else it is a float.
+
+    Raises:
+        NotANumber: what stands is no number. Fields: key, found (the type's name).
+        ValueNotStorable: the sum is beyond 64 bits, or infinite.
+    """
+    if not _is_number(standing):
+        found = type(standing).__name__
+        raise NotANumber(
+            f"incr({key!r:.60}) needs a number; the entry holds a {found} ({standing!r:.40}). "
+            "Set it to a number first.",
+            key=key,
+            found=found,
+        )
+    total: int | float = standing + by
+    if not (math.isfinite(total) if isinstance(total, float) else LEAST_INT <= total <= MOST_INT):
+        raise ValueNotStorable(
+            f"incr({key!r:.60}): {standing!r} + {by!r} is beyond what a number can hold. "
+            f"Begin anew with set({key!r:.60}, 0)."
+        )
+    return total
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def metadata(value: object, limit: int = METADATA_BYTES) -> dict[str, Any]:

@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 REAL: Final = ("sqlite", "motor", "pymongo")
 BACKENDS: Final = (*REAL, "mock")
+SEPARATE: Final = ("sqlite", "motor")
+"""One of each engine that several processes can open."""
 NEVER_FLUSH: Final = 3600.0
 WAIT_SECONDS: Final = 60
 
@@ -125,7 +127,7 @@ def opened(backend: str, folder: Path, server: Callable[[], str], clock: Clock) 
 
     @asynccontextmanager
     async def opening() -> AsyncIterator[Store]:
-        with _url(backend, folder, server) as url:
+        with address(backend, folder, server) as url:
             store = Store(await _engine(backend, url, clock), clock=clock, flush_seconds=NEVER_FLUSH)
             try:
                 yield store
@@ -143,7 +145,8 @@ async def _engine(backend: str, url: str, clock: Clock) -> Engine:
 
 
 @contextmanager
-def _url(backend: str, folder: Path, server: Callable[[], str]) -> Iterator[str]:
+def address(backend: str, folder: Path, server: Callable[[], str]) -> Iterator[str]:
+    """Yield the URL of a fresh database of a backend."""
     if backend in ("motor", "pymongo"):
         with fresh_database(server()) as url:
             yield url

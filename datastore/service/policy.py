@@ -15,16 +15,19 @@ from datastore.errors import AccessDenied, InvalidName
 from datastore.models import Access, Scope
 from datastore.operations import (
     Apply,
+    Check,
     Clear,
     Copy,
     Count,
+    Delete,
     Get,
     GetUsage,
+    Incr,
+    Mutation,
     Namespaces,
     Operation,
     Put,
     Scan,
-    Touch,
     Watch,
 )
 
@@ -50,9 +53,7 @@ def _needs(operation: Operation) -> Iterator[tuple[str, Access]]:
         case Get() | Scan() | Count() | Watch():
             yield operation.namespace, "read"
         case Apply():
-            yield operation.namespace, "write"
-            if any(_asks(each) for each in operation.mutations):
-                yield operation.namespace, "read"
+            yield from dict.fromkeys(need for each in operation.mutations for need in _mutation_needs(operation, each))
         case Clear():
             yield operation.namespace, "write"
         case Copy():
@@ -62,11 +63,27 @@ def _needs(operation: Operation) -> Iterator[tuple[str, Access]]:
             return  # Their answers hold only what may be read.
 
 
-def _asks(mutation: object) -> bool:
-    """Say whether a mutation's condition tells what stands there."""
-    return not isinstance(mutation, Touch) and (
-        getattr(mutation, "if_version", None) is not None or (isinstance(mutation, Put) and mutation.if_absent)
-    )
+def home(operation: Apply, mutation: Mutation) -> str:
+    """Return the namespace of a mutation, as the agent names it."""
+    return operation.namespace if mutation.namespace is None else mutation.namespace
+
+
+def _mutation_needs(operation: Apply, mutation: Mutation) -> Iterator[tuple[str, Access]]:
+    namespace = home(operation, mutation)
+    if not isinstance(mutation, Check):
+        yield namespace, "write"
+    if _asks(mutation):
+        yield namespace, "read"
+
+
+def _asks(mutation: Mutation) -> bool:
+    """Say whether a mutation's outcome tells what stands there."""
+    match mutation:
+        case Put():
+            return mutation.if_version is not None or mutation.if_absent
+        case Delete():
+            return mutation.if_version is not None
+    return isinstance(mutation, (Incr, Check))
 
 
 def _allowed(scope: Scope, namespace: str, access: Access) -> bool:

@@ -29,7 +29,7 @@ from datastore.operations import (
     Watch,
 )
 from datastore.ports import Clock, Engine, Observer
-from datastore.service import policy, reads, writes
+from datastore.service import atomics, policy, reads, writes
 from datastore.service.tracking import Tracking
 from datastore.service.watching import Watching
 
@@ -141,7 +141,8 @@ class Store:
             case GetUsage():
                 return await reads.usage(engine, scope, now)
             case Apply():
-                return await writes.apply(engine, scope, operation, now)
+                apply = atomics.apply if operation.atomic else writes.apply
+                return await apply(engine, scope, operation, now)
             case Clear():
                 return Number(await engine.clear(policy.place(scope, operation.namespace), operation.prefix, now))
             case Copy():

@@ -47,7 +47,7 @@ class Tracking:
             if entries := [each for each in outcome.items if isinstance(each, Entry)]:
                 self._count(scope, policy.place(scope, operation.namespace), entries)
         elif isinstance(operation, (Apply, Clear)) and not isinstance(outcome, Exception) and self._pending:
-            self._forget(policy.place(scope, operation.namespace), operation)
+            self._forget(scope, operation)
 
     def _count(self, scope: Scope, place: Place, entries: list[Entry]) -> None:
         now = moment(self._clock.now())
@@ -65,12 +65,14 @@ class Tracking:
         else:
             self._dropped += access.count
 
-    def _forget(self, place: Place, operation: Apply | Clear) -> None:
+    def _forget(self, scope: Scope, operation: Apply | Clear) -> None:
         if isinstance(operation, Clear):
+            place = policy.place(scope, operation.namespace)
             gone = [m for m in self._pending if m[0] == place and m[1].startswith(operation.prefix)]
         else:
-            deleted = {each.key for each in operation.mutations if isinstance(each, Delete)}
-            gone = [m for m in self._pending if m[0] == place and m[1] in deleted] if deleted else []
+            deletes = [each for each in operation.mutations if isinstance(each, Delete)]
+            deleted = {(policy.place(scope, policy.home(operation, each)), each.key) for each in deletes}
+            gone = [m for m in self._pending if m[:2] in deleted] if deleted else []
         for mark in gone:
             del self._pending[mark]
 

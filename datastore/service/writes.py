@@ -2,34 +2,27 @@
 
 One subject, so longer than most files: every write of the service passes here.
 
-Everything is checked before anything is written. Metadata merges by compare-and-set: read what stands, merge, write
-only if the version is unchanged, again if not. The merge is exact in size, and no key of it is ever a field path.
+Everything is checked before anything is written; see `merging` for metadata, and `atomics` for all or nothing.
 """
 
 from __future__ import annotations
 
-import asyncio
-import random
 import secrets
 import time
-from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from datastore import values
-from datastore.document import Place, Span, expiry
+from datastore.document import Span, expiry
 from datastore.entry import NEVER, Entry
-from datastore.errors import Conflict, InvalidArgument, StoreUnavailable
+from datastore.errors import InvalidArgument, StoreUnavailable
 from datastore.models import Limits, Scope
-from datastore.operations import Applied, Apply, Copy, Delete, Mutation, Number, Outcome, Put, Touch
-from datastore.ports import Actor, Backend, Change, Removal, Renewal, Stub, Write
-from datastore.service import policy
+from datastore.operations import Applied, Apply, Check, Copy, Delete, Incr, Mutation, Number, Put, Touch
+from datastore.ports import Actor, Backend, Change, Increment, Removal, Renewal, Write
+from datastore.service import merging, policy
 
 UNKNOWN_RUN: Final = "-"
 """The run of a write whose scope names none."""
-
-_TRIES: Final = 16
 
 
 async def apply(backend: Backend, scope: Scope, operation: Apply, now: datetime) -> Applied:
@@ -37,15 +30,20 @@ async def apply(backend: Backend, scope: Scope, operation: Apply, now: datetime)
 
     Raises:
         ValueNotStorable, ValueTooLarge: a value or metadata is unusable; nothing was written.
-        InvalidArgument: a key is named twice, or a put has two conditions; nothing was written.
+        InvalidArgument: a key is named twice, a put has two conditions, or an incr is not alone; nothing was written.
+        NotANumber: an incr of something else.
         Conflict: others changed an entry between the merge's read and its write, time after time.
     """
-    _refuse_twice(operation)
-    actor = _actor(scope, now)
-    changes = [_ready(each, scope.limits, actor) for each in operation.mutations]
+    _refuse_what_is_atomic(operation)
+    actor = actor_of(scope, now)
     place = policy.place(scope, operation.namespace)
-    if any(_merges(each) for each in changes):
-        return await _write_merged(backend, place, changes, actor, scope.limits)
+    match operation.mutations:
+        case (Incr() as incr,):
+            outcome = await backend.increment(place, increment(incr, scope.limits, actor), actor)
+            return Applied(1, (outcome,))
+    changes = [_ready(each, scope.limits, actor) for each in operation.mutations]
+    if any(merging.merges(each) for each in changes):
+        return await merging.write_merged(backend, place, changes, actor, scope.limits)
     return await backend.apply(place, changes, actor)
 
 
@@ -59,7 +57,7 @@ async def copy(backend: Backend, scope: Scope, operation: Copy, now: datetime, t
     source, target = policy.place(scope, operation.namespace), policy.place(scope, operation.target)
     if source == target:
         raise InvalidArgument(f"{operation.namespace!r} cannot be copied onto itself. Name another namespace.")
-    copied, after, actor = 0, None, _actor(scope, now)
+    copied, after, actor = 0, None, actor_of(scope, now)
     deadline = time.monotonic() + timeout_seconds
     while True:
         try:
@@ -82,7 +80,8 @@ def _in_time(deadline: float, timeout_seconds: float) -> None:
         raise StoreUnavailable(f"The copy did not end within {timeout_seconds:g} seconds.")
 
 
-def _actor(scope: Scope, now: datetime) -> Actor:
+def actor_of(scope: Scope, now: datetime) -> Actor:
+    """Return who writes, and when."""
     return Actor(scope.agent, scope.run or UNKNOWN_RUN, now)
 
 
@@ -102,27 +101,56 @@ def _new_version() -> str:
     return secrets.token_hex(12)
 
 
-def _refuse_twice(operation: Apply) -> None:
+def _refuse_what_is_atomic(operation: Apply) -> None:
     seen: set[str] = set()
     for mutation in operation.mutations:
         if mutation.key in seen:
             raise InvalidArgument(f"{mutation.key!r} is named twice in one batch. Keep the last one.")
+        if isinstance(mutation, Check) or mutation.namespace is not None:
+            raise InvalidArgument("a check, and a mutation of another namespace, stand in an atomic apply only.")
         seen.add(mutation.key)
 
 
 def _ready(mutation: Mutation, limits: Limits, actor: Actor) -> Change:
     match mutation:
-        case Delete():
-            return Removal(mutation.key, mutation.if_version)
         case Touch():
             return Renewal(mutation.key, expiry(actor.now, mutation.ttl_seconds))
+        case Put() | Delete():
+            return change(mutation, limits, actor)
+    raise InvalidArgument(f"{mutation.kind} of {mutation.key!r} is one of several mutations. Send it alone.")
+
+
+def change(mutation: Put | Delete, limits: Limits, actor: Actor) -> Write | Removal:
+    """Return what the engine is to do, checked.
+
+    Raises:
+        ValueNotStorable, ValueTooLarge, InvalidArgument: it cannot be done.
+    """
+    match mutation:
+        case Delete():
+            return Removal(mutation.key, mutation.if_version)
         case Put():
             return _write(mutation, limits, actor)
+
+
+def increment(incr: Incr, limits: Limits, actor: Actor) -> Increment:
+    """Return what the engine is to add, checked.
+
+    Raises:
+        ValueTooLarge: the scope's limit is less than a number takes.
+        ValueNotStorable: `initial` + `by` is no number.
+    """
+    values.check_size(values.NUMBER_BYTES, limits.value_bytes)
+    values.added(incr.key, incr.initial, incr.by)
+    expires_at = None if incr.ttl_seconds is None else expiry(actor.now, incr.ttl_seconds)
+    return Increment(incr.key, incr.by, incr.initial, _new_version(), expires_at)
 
 
 def _write(put: Put, limits: Limits, actor: Actor) -> Write:
     if put.if_absent and put.if_version is not None:
         raise InvalidArgument("if_version and ABSENT exclude each other. Keep one.")
+    if put.keep_expiry and (put.if_version is None or put.ttl_seconds is not None):
+        raise InvalidArgument("keep_expiry needs if_version, and excludes ttl_seconds. Leave one out.")
     value = values.plain(_content(put))
     used = values.size(value)
     values.check_size(used, limits.value_bytes)
@@ -132,7 +160,7 @@ def _write(put: Put, limits: Limits, actor: Actor) -> Write:
         value=value,
         size_bytes=used,
         version=_new_version(),
-        expires_at=expiry(actor.now, put.ttl_seconds),
+        expires_at=None if put.keep_expiry else expiry(actor.now, put.ttl_seconds),
         metadata=metadata or None,
         if_version=put.if_version,
         if_absent=put.if_absent,
@@ -144,47 +172,3 @@ def _content(put: Put) -> object:
         return put.content()
     except ValueError:
         raise InvalidArgument("value_base64 is not base64.") from None
-
-
-def _merges(change: Change) -> bool:
-    return isinstance(change, Write) and bool(change.metadata) and not change.if_absent
-
-
-async def _write_merged(
-    backend: Backend, place: Place, changes: Sequence[Change], actor: Actor, limits: Limits
-) -> Applied:
-    todo = dict(enumerate(changes))
-    outcomes: dict[int, Outcome] = {}
-    changed = 0
-    for attempt in range(_TRIES):
-        merged = await _merge(backend, place, list(todo.values()), actor, limits)
-        applied = await backend.apply(place, merged, actor)
-        changed += applied.changed
-        outcomes.update(zip(todo, applied.outcomes, strict=True))
-        todo = {i: each for i, each in todo.items() if not outcomes[i].applied and _again(each)}
-        if not todo:
-            return Applied(changed, tuple(outcomes[i] for i in range(len(changes))))
-        await asyncio.sleep(random.uniform(0, 0.001 * 2 ** min(attempt, 6)))  # noqa: S311 - jitter is no secret
-    index, change = next(iter(todo.items()))
-    raise Conflict(change.key, outcomes[index].version)
-
-
-def _again(change: Change) -> bool:
-    """Say whether the condition that failed was the merge's own, not the caller's."""
-    return isinstance(change, Write) and _merges(change) and change.if_version is None
-
-
-async def _merge(backend: Backend, place: Place, changes: list[Change], actor: Actor, limits: Limits) -> list[Change]:
-    keys = [each.key for each in changes if _merges(each)]
-    stubs = {stub.key: stub for stub in await backend.peek(place, keys, actor.now)}
-    return [_merged(each, stubs.get(each.key), limits) for each in changes]
-
-
-def _merged(change: Change, stub: Stub | None, limits: Limits) -> Change:
-    if not isinstance(change, Write) or not _merges(change):
-        return change
-    if stub is None:
-        return change if change.if_version is not None else replace(change, if_absent=True)
-    metadata = {**stub.metadata, **(change.metadata or {})}
-    values.check_size(values.size(metadata), limits.metadata_bytes, "metadata, merged with what is stored,")
-    return replace(change, metadata=metadata, if_version=change.if_version or stub.version)

@@ -7,12 +7,15 @@ channel know one from the other. One subject, so longer than most files.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import itertools
+import time
 import warnings
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from dataclasses import dataclass
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 from datastore.errors import DataStoreError
 from sandbox.guest import hints
@@ -22,7 +25,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Request = dict[str, Any]
 _CALLS = itertools.count()
-Steps = Generator[Request, Any, R]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """What a verb yields to wait a while, holding nothing; its answer is None."""
+
+    seconds: float
+
+
+Steps = Generator[Request | Pause, Any, R]
 
 
 class SyncFace:
@@ -41,13 +53,14 @@ class AsyncFace:
     """A face whose verbs return awaitables."""
 
     _channel: Channel
+    _path: ClassVar[str] = ""
 
     def _bind(self, function: Callable[..., Steps[Any]], writes: bool) -> Callable[..., Any]:  # noqa: FBT001 - as above
         def call(*args: Any, **kwargs: Any) -> Any:
             steps = _begin(function, self, args, kwargs)
             key = args[0] if args else kwargs.get("key")
             shown = f"{key!r:.60}" if isinstance(key, str) else ""
-            return Call(self._channel, steps, f"{function.__name__}({shown})", writes=writes)
+            return Call(self._channel, steps, f"{self._path}{function.__name__}({shown})", writes=writes)
 
         return call
 
@@ -120,7 +133,7 @@ def drive(channel: Channel, steps: Steps[R]) -> R:
         request = next(steps)
         while True:
             try:
-                answer = channel.call(request)
+                answer = _answer(channel, request)
             except DataStoreError as error:
                 request = steps.throw(error)
             else:
@@ -128,6 +141,12 @@ def drive(channel: Channel, steps: Steps[R]) -> R:
     except StopIteration as stop:
         result: R = stop.value
         return result
+
+
+def _answer(channel: Channel, request: Request | Pause) -> Any:
+    if isinstance(request, Pause):
+        return time.sleep(request.seconds)
+    return channel.call(request)
 
 
 async def adrive(channel: Channel, steps: Steps[R]) -> R:
@@ -138,7 +157,7 @@ async def adrive(channel: Channel, steps: Steps[R]) -> R:
         return stop.value  # type: ignore[no-any-return]  # a generator's return value is untyped at run time
     while True:
         try:
-            answer = await channel.acall(request)
+            answer = await _answered(channel, request)
         except DataStoreError as error:
             step = functools.partial(steps.throw, error)
         else:
@@ -147,6 +166,12 @@ async def adrive(channel: Channel, steps: Steps[R]) -> R:
             request = step()
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]  # as above
+
+
+async def _answered(channel: Channel, request: Request | Pause) -> Any:
+    if isinstance(request, Pause):
+        return await asyncio.sleep(request.seconds)
+    return await channel.acall(request)
 
 
 class Call(Coroutine[Any, Any, Any]):

@@ -5,16 +5,17 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from datastore.errors import InvalidArgument, UnknownVerb
+from datastore.errors import Conflict, InvalidArgument, UnknownVerb
 
 _FACE: Final = "data_store"
-_CHANGE = (
-    "read e = data_store.get_entry(key), then data_store.set(key, NEW, if_version=e.version); "
-    "on data_store.Conflict read again"
-)
+_VERB: Final = re.compile(r"(atomic\(\)\.)?\w+")
+_CHAINED: Final = ("use_namespace", "private", "read_only", "atomic", "check", "set", "add", "delete", "incr")
+_ATOMIC: Final = "with data_store.atomic() as changes: changes.set(key, value)"
+_APPEND = "data_store.update(key, lambda v: v + [item], default=[])"
 _SET = "data_store.set(key, value)"
 _FILTER = "[v for k, v in data_store.items(prefix='...') if ...], which filters in Python"
 _WAIT = "data_store.wait_for(key, timeout_seconds=30)"
@@ -32,13 +33,11 @@ INSTEAD: Final[dict[str, str]] = {
     "scan": "data_store.list_keys(prefix='...')",
     "namespaces": "data_store.list_namespaces()",
     "namespace_list": "data_store.list_namespaces()",
-    "increment": _CHANGE,
-    "incr": _CHANGE,
-    "decr": _CHANGE,
-    "decrement": _CHANGE,
-    "append": _CHANGE,
-    "push": _CHANGE,
-    "update": _CHANGE,
+    "increment": "data_store.incr(key, by)",
+    "decr": "data_store.incr(key, -1)",
+    "decrement": "data_store.incr(key, -1)",
+    "append": _APPEND,
+    "push": _APPEND,
     "setnx": "data_store.add(key, value)",
     "setdefault": "data_store.add(key, value)",
     "insert": "data_store.add(key, value)",
@@ -56,6 +55,11 @@ INSTEAD: Final[dict[str, str]] = {
     "mget": "data_store.get_many([key, ...])",
     "mset": "data_store.set_many({key: value})",
     "get_metadata": "data_store.get_entry(key).metadata",
+    "transaction": _ATOMIC,
+    "begin": _ATOMIC,
+    "multi": _ATOMIC,
+    "pipeline": _ATOMIC,
+    "commit": _ATOMIC,
     "lock": _CLAIM,
     "acquire": _CLAIM,
     "wait": _WAIT,
@@ -84,7 +88,9 @@ KEYWORDS: Final[dict[str, str]] = {
     "if_not_exists": "add(key, value), which is True if it created the entry",
     "namespace": "use_namespace(name) and call the verb on that",
     "meta": "metadata={...}",
-    "default": "no default here; only get takes one",
+    "amount": "by=1",
+    "delta": "by=1",
+    "default": "no default here; get and update take one, and incr takes initial",
 }
 """Keywords from other stores -> what to write here."""
 
@@ -140,14 +146,87 @@ def _misfit(parameters: list[inspect.Parameter], args: Sequence[Any], kwargs: Ma
     return f"was given {twice} twice. Leave one out."
 
 
+def function(given: Any) -> Callable[[Any], Any]:
+    """Return what `update` is to call.
+
+    Raises:
+        InvalidArgument: it is no plain function.
+    """
+    if inspect.iscoroutinefunction(given):
+        raise InvalidArgument(
+            "update(key, function) needs a plain function, got a coroutine function. "
+            "Await before it, and use the result inside: update(key, lambda v: {**v, 'answer': answer})."
+        )
+    if not callable(given):
+        mend = "To merge: " if isinstance(given, Mapping) else "Write "
+        several = " For several keys: set_many({...})." if isinstance(given, Mapping) else ""
+        raise InvalidArgument(
+            f"update(key, function) needs a function, got {type(given).__name__}. "
+            f'{mend}data_store.update(key, lambda v: {{**v, "a": 1}}, default={{}}).{several}'
+        )
+    checked: Callable[[Any], Any] = given
+    return checked
+
+
+def returned(key: str, value: Any) -> Any:
+    """Return the new value that the function of an `update` gave.
+
+    Raises:
+        InvalidArgument: it gave none.
+    """
+    if inspect.isawaitable(value):
+        if inspect.iscoroutine(value):
+            value.close()
+        raise InvalidArgument(
+            f"update({key!r:.60}): the function returned a {type(value).__name__}. It must return the new value: "
+            "await before update(), and use the result inside the function."
+        )
+    if value is None:
+        raise InvalidArgument(
+            f"update({key!r:.60}): the function returned None. It must return the new value: "
+            "list.append returns None, so write lambda v: v + [x]."
+        )
+    return value
+
+
+def outrun(key: str, version: str | None, tries: int) -> Conflict:
+    """Return the error of an `update` for which others were too fast."""
+    error = Conflict(key, version)
+    error.message = (
+        f"update({key!r:.60}): others changed it first, {tries} times in a row, so nothing was written. "
+        "Let fewer agents write this key: give each its own, or count with incr()."
+    )
+    return error
+
+
 def never_awaited(call: str, *, writes: bool) -> InvalidArgument:
     """Return the error for an `aio` call that nobody awaited."""
-    verb = call.partition("(")[0]
+    verb = _VERB.match(call)[0]  # type: ignore[index]  # every call begins with its verb
     lost = "read" if not writes else "stored" if verb in ("set", "add", "set_many") else "changed"
     return InvalidArgument(
         f"data_store.aio.{call} was called but never awaited, so nothing was {lost}. "
         f'Write "await data_store.aio.{verb}(...)".'
     )
+
+
+def never_committed(atomic: str) -> InvalidArgument:
+    """Return the error for an `atomic()` that was filled and never committed."""
+    face, waits = ("data_store.aio", True) if ".aio." in atomic.partition(" ")[0] else ("data_store", False)
+    commit, block = ("await changes.commit()", "async with") if waits else ("changes.commit()", "with")
+    return InvalidArgument(
+        f'{atomic} was never committed, so nothing was changed. Write "{block} {face}.atomic() as changes:", '
+        f'or "{commit}" at its end.'
+    )
+
+
+def not_atomic(name: str, known: Collection[str]) -> UnknownVerb:
+    """Return the error for what `atomic()` does not have."""
+    if name.startswith(("get", "exists", "list", "count", "keys", "items", "update")):
+        return UnknownVerb(
+            f"atomic() has no {name!r}: nothing is read inside. Read before it, "
+            "and require what you read with check(key, entry.version)."
+        )
+    return UnknownVerb(f"atomic() has no {name!r}. It has: {', '.join(sorted(known))}.")
 
 
 def awaited_verb(verb: str, line: int, *, done: bool) -> InvalidArgument:
@@ -157,6 +236,11 @@ def awaited_verb(verb: str, line: int, *, done: bool) -> InvalidArgument:
         f"line {line}: data_store.{verb} is not awaitable: its verbs are synchronous. "
         f'Remove "await", or write "await data_store.aio.{verb}(...)".{told}'
     )
+
+
+def spoken(verb: str) -> str:
+    """Return a verb as it is called on data_store."""
+    return "atomic().commit" if verb == "commit" else verb
 
 
 def awaited_verbs(tree: ast.AST, verbs: Collection[str]) -> Iterator[tuple[str, int]]:
@@ -171,7 +255,7 @@ def awaited_verbs(tree: ast.AST, verbs: Collection[str]) -> Iterator[tuple[str, 
         if isinstance(node, ast.Await) and isinstance(node.value, ast.Call):
             function = node.value.func
             if isinstance(function, ast.Attribute) and function.attr in verbs and _is_sync_face(function.value):
-                yield function.attr, node.lineno
+                yield spoken(function.attr), node.lineno
 
 
 def _renames(node: ast.AST) -> bool:
@@ -186,5 +270,5 @@ def _is_sync_face(node: ast.expr) -> bool:
     if isinstance(node, ast.Call):
         return _is_sync_face(node.func)
     if isinstance(node, ast.Attribute):
-        return node.attr in ("use_namespace", "private", "read_only") and _is_sync_face(node.value)
+        return node.attr in _CHAINED and _is_sync_face(node.value)
     return isinstance(node, ast.Name) and node.id == _FACE

@@ -61,7 +61,7 @@ _REHEARSAL: Final[dict[str, Any]] = {
     "modules": {},
     "tools": {},
 }
-_VERBS: Final = [name for name, each in inspect.getmembers(DataStore) if isinstance(each, verb)]
+_VERBS: Final = [name for name, each in inspect.getmembers(DataStore) if isinstance(each, verb)] + ["commit"]
 
 
 def main(descriptor: int) -> None:
@@ -100,7 +100,7 @@ def prepare(packages: str | None = None) -> None:
     Args:
         packages: a folder of packages that agents may import.
     """
-    warnings.filterwarnings("ignore", r"data_store\.aio\.", RuntimeWarning)  # The run ends with it as an error.
+    warnings.filterwarnings("ignore", r"data_store\.(aio|atomic)", RuntimeWarning)  # The run ends with it as an error.
     for kind in CODES.values():
         kind.__module__ = "data_store"  # As the agent's author writes it: `except data_store.Conflict`.
     _rehearse()
@@ -211,6 +211,8 @@ def _arguments(run: Callable[..., Any], offered: tuple[Any, ...]) -> tuple[Any, 
 def _refuse_unawaited(channel: Channel) -> None:
     """End a run that forgot an `await`: what its author believes was done was not."""
     gc.collect()
+    for text in channel.uncommitted.values():
+        raise hints.never_committed(text)
     for text, writes in channel.unawaited.values():
         raise hints.never_awaited(text, writes=writes)
 
@@ -249,7 +251,7 @@ def _awaited_at_run_time(error: BaseException, start: dict[str, Any]) -> DataSto
         if isinstance(node, ast.Await) and lines and node.lineno <= lines[-1] <= (node.end_lineno or node.lineno):
             function = node.value.func if isinstance(node.value, ast.Call) else None
             if isinstance(function, ast.Attribute) and function.attr in _VERBS:
-                return hints.awaited_verb(function.attr, node.lineno, done=True)
+                return hints.awaited_verb(hints.spoken(function.attr), node.lineno, done=True)
     return None
 
 

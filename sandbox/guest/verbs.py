@@ -7,6 +7,7 @@ host checks it all again, because it does not trust what comes through the socke
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from types import EllipsisType
@@ -15,25 +16,20 @@ from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar
 from datastore import errors, names, values
 from datastore.entry import Entry, pack_value, unpack_value
 from sandbox.guest import hints, wire
+from sandbox.guest.atomic import ABSENT, Absent, AsyncAtomic, Atomic
 from sandbox.guest.channel import Channel, too_many_values
-from sandbox.guest.faces import AsyncFace, Request, SyncFace, drive, explained, verb, writing
+from sandbox.guest.faces import AsyncFace, Pause, Request, SyncFace, drive, explained, verb, writing
 from sandbox.guest.views import PAGE, AsyncView, Span, View
 from sandbox.guest.watching import POLL_SECONDS, AsyncWatch, Watch, watch_request
 
 T = TypeVar("T")
-Steps = Generator[Request, Any, T]
+Steps = Generator[Request | Pause, Any, T]
 
 _BATCH_SLACK: Final = 4096
+_TRIES: Final = 100
+_LONGEST_PAUSE_SECONDS: Final = 0.05
 
 
-class Absent:
-    """The version of an entry that must not exist."""
-
-    def __repr__(self) -> str:
-        return "data_store.ABSENT"
-
-
-ABSENT: Final = Absent()
 Version = str | Absent | EllipsisType
 
 
@@ -173,6 +169,46 @@ class Verbs:
         put = self._put(key, value, metadata, ttl_seconds)
         applied = yield self._apply([{**put, "if_absent": True}])
         return bool(applied["outcomes"][0]["applied"])
+
+    @writing
+    def incr(
+        self, key: str, by: float = 1, *, initial: float = 0, ttl_seconds: float | None = None
+    ) -> Steps[int | float]:
+        """Add to a number and return the new one, atomically; an absent entry begins as initial + by.
+
+        It keeps its expiry unless ttl_seconds is given.
+
+        Example: `data_store.incr("visits")`
+        """
+        applied = yield self._apply([self._incr(key, by, initial, ttl_seconds)])
+        number: int | float = applied["outcomes"][0]["number"]
+        return number
+
+    @writing
+    def update(
+        self, key: str, function: Callable[[Any], Any], default: Any = None, *, ttl_seconds: float | None = None
+    ) -> Steps[Any]:
+        """Replace the value by what the function makes of it, again if others wrote meanwhile; return the new value.
+
+        The function gets a private copy, of the default where the entry is absent, may be called several times, and
+        must return the new value. Metadata stays, and the expiry unless ttl_seconds is given. Where others are faster
+        each time it ends with data_store.Conflict.
+
+        Example: `data_store.update("log", lambda lines: lines + ["done"], default=[])`
+        """
+        named, function = names.name("key", key), hints.function(function)
+        initial = values.plain(default, "default")
+        self._changing(_ttl(ttl_seconds))
+        for attempt in range(_TRIES):
+            found = yield self._get([named], "entry")
+            standing = found["items"][0] if found["items"] else {"value": values.plain(initial), "version": None}
+            new = hints.returned(named, function(unpack_value(standing)))
+            put = self._replacement(named, new, ttl_seconds, standing["version"])
+            applied = yield self._apply([put])
+            if applied["outcomes"][0]["applied"]:
+                return unpack_value(put)
+            yield Pause(random.uniform(0, min(0.001 * 2**attempt, _LONGEST_PAUSE_SECONDS)))  # noqa: S311 - jitter is no secret
+        raise hints.outrun(named, applied["outcomes"][0]["version"], _TRIES)
 
     @writing
     def delete(self, key: str, *, if_version: Version = ...) -> Steps[bool]:
@@ -402,6 +438,16 @@ class Verbs:
             values.metadata(metadata)
         return put
 
+    def _incr(self, key: str, by: float, initial: float, ttl_seconds: float | None) -> Request:
+        change = {"kind": "incr", "key": names.name("key", key), "by": values.number("by", by), **_ttl(ttl_seconds)}
+        return {**change, "initial": values.number("initial", initial)}
+
+    def _replacement(self, key: str, value: Any, ttl_seconds: float | None, version: str | None) -> Request:
+        put = self._put(key, value, None, ttl_seconds)
+        if version is None:
+            return {**put, "if_absent": True}
+        return {**put, "if_version": version, "keep_expiry": ttl_seconds is None}
+
     def _apply_all(self, changes: list[Request], done: str, count: Callable[[Any], int]) -> Steps[int]:
         total = 0
         for batch in list(_batches(changes, self._channel.limits["frame_bytes"])):
@@ -472,6 +518,15 @@ class DataStore(Verbs, SyncFace):
         return View(self, Span.of(prefix, after, limit, reverse=reverse), "value", _pair)
 
     @explained
+    def atomic(self) -> Atomic:
+        """Return what gathers checks and changes, and makes all of them or none at the end of a `with`, or at commit().
+
+        Example: `with data_store.atomic() as changes: changes.incr("alice", -5).incr("bob", 5)`
+        """
+        self._changing({})
+        return Atomic(self)
+
+    @explained
     def watch(self, prefix: str | None = None, *, cursor: str | None = None, timeout_seconds: float = 30) -> Watch:
         """Return the changes from now on, or after a cursor, in order, for `for`; it ends when none came for that long.
 
@@ -529,6 +584,15 @@ class AsyncDataStore(Verbs, AsyncFace):
         Example: `async for key, value in data_store.aio.items(): ...`
         """
         return AsyncView(self, Span.of(prefix, after, limit, reverse=reverse), "value", _pair)
+
+    @explained
+    def atomic(self) -> AsyncAtomic:
+        """Return what gathers checks and changes, and makes all of them or none at the end of an `async with`.
+
+        Example: `async with data_store.aio.atomic() as changes: changes.incr("alice", -5).incr("bob", 5)`
+        """
+        self._changing({})
+        return AsyncAtomic(self)
 
     @explained
     def watch(self, prefix: str | None = None, *, cursor: str | None = None, timeout_seconds: float = 30) -> AsyncWatch:

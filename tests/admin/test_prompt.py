@@ -42,19 +42,8 @@ async def run(input_dict, tools):
     _sys.settrace(_trace)
     answer = _run(input_dict, tools)
     answer = await answer if _inspect.isawaitable(answer) else answer
-    if "change" in globals():
-        _meet_somebody_faster()
     _sys.settrace(None)
     return {"answer": answer, "executed": sorted(_executed)}
-
-def _meet_somebody_faster():
-    faster = iter([1])
-    def function(value):
-        for _ in faster:
-            data_store.set("met", 10)
-        return value + 1
-    change("met", function, 0)
-    _expect("change", data_store.get("met"), 11)
 """
 
 
@@ -117,7 +106,7 @@ async def test_the_first_agent_does_what_its_comments_say(prompt: str, store: St
     assert (result.error, result.traceback) == (None, None)
     expected: dict[str, Any] = {"config": {"lang": "en"}, "seen": True}
     assert result.output["answer"] == expected | {"keys": result.output["answer"]["keys"]}
-    assert result.output["answer"]["keys"] == 6  # config, claim, note, log, the backup, the private state
+    assert result.output["answer"]["keys"] == 7  # config, claim, note, visits, log, the backup, the private state
     assert set(result.output["executed"]) >= statements(first)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from datastore.errors import Conflict
+from datastore.errors import Conflict, NotANumber, NotSupported, ValueNotStorable
 from sandbox import ConnectedDataStore
 from tests.world import BACKENDS, Loop, World, world
 
@@ -32,11 +33,26 @@ SCALARS = (
     | st.floats(allow_nan=False, allow_infinity=False)
     | TEXT
 )
-VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(OBJECT_KEYS, inner, max_size=3), max_leaves=5
-) | st.binary(max_size=5)
+VALUES = (
+    st.integers(-3, 3)
+    | st.recursive(
+        SCALARS,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(OBJECT_KEYS, inner, max_size=3),
+        max_leaves=5,
+    )
+    | st.binary(max_size=5)
+)
 METADATA = st.dictionaries(OBJECT_KEYS, SCALARS, max_size=2)
+NUMBERS = st.sampled_from([1, -1, 0.5, 1e308, 2**62, -(2**63)])
 TTLS = st.none() | st.sampled_from([5.0, 60.0])
+
+
+def sum_of(standing: Any, by: float) -> Any:
+    """Return what an increment makes of a value, or None where it is refused."""
+    if isinstance(standing, bool) or not isinstance(standing, (int, float)):
+        return None
+    total: Any = standing + by
+    return total if math.isfinite(total) and (isinstance(total, float) or -(2**63) <= total < 2**63) else None
 
 
 @dataclass
@@ -159,6 +175,103 @@ class StoreMachine(RuleBasedStateMachine):
             assert entry is not None
             self.model.put(namespace, key, value, metadata, ttl, entry.version, "y")
             self.model.held[namespace][key].reads += 1
+
+    @rule(namespace=NAMESPACES, key=KEYS, by=NUMBERS, initial=NUMBERS, ttl=TTLS)
+    def incr(self, namespace: str, key: str, by: float, initial: float, ttl: float | None) -> None:
+        store, known = self.at("y", namespace), self.model.live(namespace).get(key)
+        total = sum_of(known.value if known else initial, by)
+        if total is None or sum_of(initial, by) is None:
+            with pytest.raises((NotANumber, ValueNotStorable)):
+                store.incr(key, by, initial=initial, ttl_seconds=ttl)
+            return
+        found = store.incr(key, by, initial=initial, ttl_seconds=ttl)
+        assert (found, type(found)) == (total, type(total))
+        entry = store.get_entry(key)
+        assert entry is not None
+        left = None if known is None or known.expires is None else known.expires - self.model.now
+        self.model.put(namespace, key, total, {}, ttl or left, entry.version, "y")
+        self.model.held[namespace][key].reads += 1
+
+    @rule(namespace=NAMESPACES, key=KEYS, default=VALUES, ttl=TTLS, meanwhile=st.sampled_from(["", "set", "delete"]))
+    def update(self, namespace: str, key: str, default: Any, ttl: float | None, meanwhile: str) -> None:
+        store, seen = self.at("x", namespace), []
+
+        def function(value: Any) -> Any:
+            seen.append(value)
+            if (read := self.model.live(namespace).get(key)) is not None:
+                read.reads += 1
+            if len(seen) == 1 and meanwhile == "set":
+                self.set("y", namespace, key, "meanwhile", {}, 60.0)
+            elif len(seen) == 1 and meanwhile == "delete":
+                self.delete(namespace, key)
+            return [len(seen)]
+
+        known = self.model.live(namespace).get(key)
+        conflict = meanwhile == "set" or (meanwhile == "delete" and known is not None)
+        tries = 1 + conflict
+        first = known.value if known else default
+        assert store.update(key, function, default, ttl_seconds=ttl) == [tries]
+        assert seen == [first, "meanwhile" if meanwhile == "set" else default][:tries]
+        known = self.model.live(namespace).get(key)
+        left = None if known is None or known.expires is None else known.expires - self.model.now
+        entry = store.get_entry(key)
+        assert entry is not None
+        self.model.put(namespace, key, [tries], {}, ttl or left, entry.version, "x")
+        self.model.held[namespace][key].reads += 1
+
+    @rule(
+        steps=st.lists(
+            st.tuples(NAMESPACES, KEYS, st.sampled_from(["set", "add", "delete", "incr", "check", "stale"])),
+            min_size=1,
+            max_size=4,
+            unique_by=lambda step: step[:2],
+        ),
+        value=VALUES,
+        ttl=TTLS,
+    )
+    def atomic(self, steps: list[tuple[str, str, str]], value: Any, ttl: float | None) -> None:
+        changes = self.agents["x"].atomic()
+        holds = [self.gather(changes.use_namespace(step[0]), *step, value, ttl) for step in steps]
+        if self.world.backend == "mock" and len(steps) > 1:
+            with pytest.raises(NotSupported):
+                changes.commit()
+            return
+        if not all(holds):
+            with pytest.raises((Conflict, NotANumber, ValueNotStorable)):
+                changes.commit()
+            return
+        changes.commit()
+        for namespace, key, kind in steps:
+            self.follow(namespace, key, kind, value, ttl)
+
+    def gather(self, changes: Any, namespace: str, key: str, kind: str, value: Any, ttl: float | None) -> bool:
+        """Add one step to what is gathered; say whether its condition holds."""
+        known = self.model.live(namespace).get(key)
+        if kind in ("set", "add"):
+            getattr(changes, kind)(key, value, ttl_seconds=ttl)
+        elif kind == "incr":
+            changes.incr(key, 1, initial=1, ttl_seconds=ttl)
+            return sum_of(known.value if known else 1, 1) is not None
+        elif kind == "delete":
+            changes.delete(key)
+        else:
+            changes.check(key, "stale" if kind == "stale" else known.version if known else ConnectedDataStore.ABSENT)
+        return kind != "stale" and (kind != "add" or known is None)
+
+    def follow(self, namespace: str, key: str, kind: str, value: Any, ttl: float | None) -> None:
+        """Do to the model what a step did."""
+        known = self.model.live(namespace).get(key)
+        if kind == "delete":
+            self.model.held[namespace].pop(key, None)
+        if kind in ("check", "delete"):
+            return
+        entry = self.at("x", namespace).get_entry(key)
+        assert entry is not None
+        left = None if known is None or known.expires is None else known.expires - self.model.now
+        if kind == "incr":
+            value, ttl = sum_of(known.value if known else 1, 1), ttl or left
+        self.model.put(namespace, key, value, {}, ttl, entry.version, "x")
+        self.model.held[namespace][key].reads += 1
 
     @rule(namespace=NAMESPACES, key=KEYS)
     def get(self, namespace: str, key: str) -> None:

@@ -49,11 +49,15 @@ class Proxy:
             writer.close()
             upstream.close()
 
+    def _named(self, chunk: bytes) -> bool:
+        """Say whether a command is in it: its name is the field of a string, or of the number 1."""
+        return any(b"%c%s\0" % (kind, name.encode()) in chunk for name in self.commands for kind in (2, 16))
+
     async def _carry(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, broken: asyncio.Event, *, look: bool
     ) -> None:
         while chunk := await reader.read(1 << 16):
-            if look and self.times and any(b"\x02%s\0" % name.encode() in chunk for name in self.commands):
+            if look and self.times and self._named(chunk):
                 self.times -= 1
                 broken.set()
             if not look and broken.is_set():

@@ -13,14 +13,17 @@ from datastore.backends.mongo import MongoBackend, statements
 from datastore.document import Place, Span
 from datastore.ports import Access, Removal, Renewal
 from datastore.settings import Settings
-from tests.mongo.words import LATER, NOW, RealClock, Trips, at, write
+from tests.mongo.words import LATER, NOW, RealClock, Trips, at, increment, write
 from tests.servers.mongo import fresh_database
 
 USERS = 20
 KEYS = [f"k{number:03}" for number in range(250)]
 LIVE = Place("user 07", "live")
-SHAPES = ("find", "aggregate", "update", "delete")
-ARGUMENTS = ("filter", "projection", "sort", "limit", "batchSize", "hint", "pipeline", "cursor", "updates", "deletes")
+SHAPES = ("find", "aggregate", "findAndModify", "update", "delete")
+ARGUMENTS = (
+    *("filter", "projection", "sort", "limit", "batchSize", "hint", "pipeline", "cursor", "updates", "deletes"),
+    *("query", "update", "upsert", "new", "fields"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +39,8 @@ def crowd(server: str) -> Iterator[tuple[str, Collection[dict[str, Any]]]]:
 
 def _documents(user: str) -> Iterator[dict[str, Any]]:
     for index, key in enumerate(KEYS):
-        mixed = write(key, expires_at=NOW) if index % 5 else write(key)
-        for namespace, each in (("live", write(key)), ("mixed", mixed)):
+        mixed = write(key, 1, expires_at=NOW) if index % 5 else write(key, 1)
+        for namespace, each in (("live", write(key, 1)), ("mixed", mixed)):
             yield dict(statements.add(Place(user, namespace), each, at())._doc)
 
 
@@ -106,6 +109,9 @@ CALLS: dict[str, Callable[[Place], Call]] = {
         )
     ),
     "if_version": lambda place: lambda backend: backend.apply(place, [write("k100", if_version="v1")], at()),
+    "incr": lambda place: lambda backend: backend.increment(place, increment("k120"), at()),
+    "incr of a new number": lambda place: lambda backend: backend.increment(place, increment("new2"), at()),
+    "incr from another beginning": lambda place: lambda backend: backend.increment(place, increment("new3", 7), at()),
     "remove": lambda place: lambda backend: backend.apply(place, [Removal("k100"), Removal("k101", "v1")], at()),
     "renew": lambda place: lambda backend: backend.apply(place, [Renewal("k100", LATER)], at()),
     "clear prefix": lambda place: lambda backend: backend.clear(place, "k24", NOW),
@@ -171,19 +177,19 @@ async def test_every_statement_names_its_owner_and_has_a_deadline_and_no_pattern
         assert 0 < command["maxTimeMS"] <= 10_000
         assert not any(operator in str(command) for operator in ("$regex", "$where", "$expr", "$function"))
         for part in _statements(command):
-            [wanted] = [*found(part, "filter"), *found(part, "q"), *found(part, "$match")]
+            [wanted] = [*found(part, "filter"), *found(part, "q"), *found(part, "query"), *found(part, "$match")]
             assert wanted["userId"] == place_of(call, "live").owner
             assert call == "usage" or wanted["namespace"] == "live"
-            assert next(iter(command)) != "update" or "key" in wanted
+            assert next(iter(command)) not in ("update", "findAndModify") or "key" in wanted
 
 
 async def test_changes_are_durable_and_repeatable_and_counted_reads_are_cheap(
     backend: MongoBackend, trips: Trips
 ) -> None:
-    for call in ("put", "add", "if_version", "remove", "renew"):
+    for call in ("put", "add", "if_version", "incr", "remove", "renew"):
         await CALLS[call](place_of(call, "live"))(backend)
         for command in trips.commands:
-            if next(iter(command)) in ("update", "delete"):
+            if next(iter(command)) in ("update", "findAndModify", "delete"):
                 assert command["writeConcern"] == {"w": "majority", "j": True}
                 assert "txnNumber" in command
         trips.take()

@@ -15,7 +15,7 @@ from pymongo.monitoring import (
 from datastore import values
 from datastore.document import Place, moment
 from datastore.entry import NEVER
-from datastore.ports import Actor, Write
+from datastore.ports import Actor, Increment, Write
 
 HERE = Place("alice", "notes")
 NOW = moment(datetime.now(UTC))
@@ -37,6 +37,11 @@ def at(now: datetime = NOW, agent: str = "writer") -> Actor:
 def write(key: str, value: Any = "text", version: str = "v1", **facts: Any) -> Write:
     """Return a put that never expires, unless the facts say so."""
     return Write(key, value, values.size(value), version, **{"expires_at": NEVER, **facts})
+
+
+def increment(key: str, initial: int = 0) -> Increment:
+    """Return an incr by 1 that leaves the expiry."""
+    return Increment(key, 1, initial, "v2", None)
 
 
 class Trips(CommandListener):

@@ -20,6 +20,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from datastore import Scope
 from datastore.errors import DataStoreError, from_dict
 from sandbox import RunLimits, RunResult, Sandbox
+from sandbox.guest.verbs import DataStore
 from tests.contract.test_state_machine import StoreMachine
 from tests.sandbox.conftest import RUN_AS
 from tests.world import WAIT_SECONDS, Loop, World, world
@@ -28,14 +29,34 @@ RELAY = '''
 import base64, pickle
 
 def run(_, tools):
-    """Do what the test says, one verb after another, and tell it what came of it."""
-    while (sent := tools["next"]()) is not None:
-        namespace, verb, args, kwargs = pickle.loads(base64.b64decode(sent))
+    """Do what the test says, one verb after another, and tell it what came of it; a function of its is called there."""
+    def hear():
+        sent = tools["next"]()
+        return None if sent is None else pickle.loads(base64.b64decode(sent))
+
+    def tell(answer):
+        tools["answer"](base64.b64encode(pickle.dumps(answer)).decode())
+
+    def function(value):
+        tell({"call": value})
+        return hear()
+
+    while (sent := hear()) is not None:
+        namespace, verb, args, kwargs = sent
+        store = data_store.use_namespace(namespace)
         try:
-            answer = {"ok": getattr(data_store.use_namespace(namespace), verb)(*args, **kwargs)}
+            if verb == "atomic":
+                with store.atomic() as changes:
+                    for place, change, given, named in args:
+                        given = [data_store.ABSENT if each == "ABSENT" else each for each in given]
+                        getattr(changes.use_namespace(place), change)(*given, **named)
+                answer = {"ok": None}
+            else:
+                given = [function if each == "FUNCTION" else each for each in args]
+                answer = {"ok": getattr(store, verb)(*given, **kwargs)}
         except data_store.DataStoreError as error:
             answer = {"error": error.as_dict()}
-        tools["answer"](base64.b64encode(pickle.dumps(answer)).decode())
+        tell(answer)
 '''
 
 
@@ -55,11 +76,19 @@ class Guest:
         )
 
     def call(self, namespace: str, verb: str, *args: Any, **kwargs: Any) -> Any:
-        self._orders.put(base64.b64encode(pickle.dumps((namespace, verb, args, kwargs))).decode())
-        answer = pickle.loads(base64.b64decode(self._answers.get(timeout=WAIT_SECONDS)))  # noqa: S301 - our own relay
+        functions = [each for each in args if callable(each)]
+        self._tell((namespace, verb, ["FUNCTION" if callable(each) else each for each in args], kwargs))
+        while "call" in (answer := self._hear()):
+            self._tell(functions[0](answer["call"]))
         if "error" in answer:
             raise from_dict(answer["error"])
         return answer["ok"]
+
+    def _tell(self, order: Any) -> None:
+        self._orders.put(base64.b64encode(pickle.dumps(order)).decode())
+
+    def _hear(self) -> Any:
+        return pickle.loads(base64.b64decode(self._answers.get(timeout=WAIT_SECONDS)))  # noqa: S301 - our own relay
 
     def end(self) -> None:
         self._orders.put(None)
@@ -77,8 +106,31 @@ class RemoteStore:
     def use_namespace(self, name: str) -> RemoteStore:
         return RemoteStore(self._guest, name)
 
+    def atomic(self) -> RemoteAtomic:
+        return RemoteAtomic(self._guest, self._namespace, [])
+
     def __getattr__(self, verb: str) -> Callable[..., Any]:
         return lambda *args, **kwargs: self._guest.call(self._namespace, verb, *args, **kwargs)
+
+
+class RemoteAtomic:
+    """An atomic() that is gathered here, and made in a guest."""
+
+    def __init__(self, guest: Guest, namespace: str, calls: list[Any]) -> None:
+        self._guest, self._namespace, self._calls = guest, namespace, calls
+
+    def use_namespace(self, name: str) -> RemoteAtomic:
+        return RemoteAtomic(self._guest, name, self._calls)
+
+    def commit(self) -> None:
+        self._guest.call("default", "atomic", *self._calls)
+
+    def __getattr__(self, change: str) -> Callable[..., None]:
+        def gather(*args: Any, **kwargs: Any) -> None:
+            given = ["ABSENT" if each is DataStore.ABSENT else each for each in args]
+            self._calls.append((self._namespace, change, given, kwargs))
+
+        return gather
 
 
 class SandboxedWorld(World):

@@ -155,6 +155,46 @@ async def test_an_agent_that_fails_is_told_why(strict: Sandbox, code: str, error
             True,
         ),
         (
+            "async def run():\n    await data_store.atomic().set('k', 1).commit()",
+            (
+                "line 2: data_store.atomic().commit is not awaitable: its verbs are synchronous. "
+                'Remove "await", or write "await data_store.aio.atomic().commit(...)".'
+            ),
+            False,
+        ),
+        (
+            "async def run():\n    changes = data_store.atomic().set('k', 1)\n    await changes.commit()",
+            (
+                "line 3: data_store.atomic().commit is not awaitable: its verbs are synchronous. "
+                'Remove "await", or write "await data_store.aio.atomic().commit(...)". The call itself was done.'
+            ),
+            True,
+        ),
+        (
+            "def run():\n    data_store.atomic().use_namespace('n').add('k', 1).delete('l')",
+            (
+                "data_store.atomic() with add('k') was never committed, so nothing was changed. "
+                'Write "with data_store.atomic() as changes:", or "changes.commit()" at its end.'
+            ),
+            False,
+        ),
+        (
+            "async def run():\n    kept = data_store.aio.atomic().check('k', '1')\n    kept.commit()",
+            (
+                "data_store.aio.atomic() with check('k') was never committed, so nothing was changed. "
+                'Write "async with data_store.aio.atomic() as changes:", or "await changes.commit()" at its end.'
+            ),
+            False,
+        ),
+        (
+            "async def run():\n    data_store.aio.atomic().commit()",
+            (
+                "data_store.aio.atomic().commit() was called but never awaited, so nothing was changed. "
+                'Write "await data_store.aio.atomic().commit(...)".'
+            ),
+            False,
+        ),
+        (
             "async def run():\n    data_store.aio.set('k', 1)",
             (
                 "data_store.aio.set('k') was called but never awaited, so nothing was stored. "

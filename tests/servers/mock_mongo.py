@@ -14,6 +14,8 @@ What it cannot show, and why; a real server must:
   document, and an empty or dotted field name, are accepted and come back whatever the codec would do. Codec options
   are left out because it refuses all but the usual ones.
 - **Numbers.** `$inc` on True gives 2, a sum beyond 64 bits is stored, `$inc` with `$setOnInsert` on one path passes.
+  So it shows that the filter of an increment refuses these, but not that the server would have. Its `findAndModify`
+  loses what no longer meets the filter; an update and a look take its place here.
 - **Expressions.** Pipeline updates are applied wrongly in silence, and `$max` over null fails; neither is used.
 - **Change streams.** It has none, so the backend looks for changes now and then, as on a server that is no replica set:
   what happens between two looks shows once, and a cursor is of no use to another store.
@@ -32,7 +34,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteError
 from pymongo.results import BulkWriteResult
 
 from datastore.backends.mongo import MongoBackend
-from datastore.backends.mongo.driver import Cursor, Document, Request
+from datastore.backends.mongo.driver import Client, Cursor, Document, Request
 from datastore.settings import Settings
 
 E11000 = 11000
@@ -57,9 +59,14 @@ class MockDatabase:
         del options
         return MockCollection(self._database.get_collection(name, codec_options=CodecOptions(tz_aware=True)))
 
-    async def command(self, command: str) -> Mapping[str, Any]:
+    @property
+    def client(self) -> Client:
+        """Refuse: there is none to make sessions."""
+        raise NotImplementedError
+
+    async def command(self, command: str | Document) -> Mapping[str, Any]:
         """Refuse: a mock has no server to ask."""
-        raise NotImplementedError(command)
+        raise NotImplementedError(str(command))
 
 
 class MockCollection:
@@ -78,6 +85,14 @@ class MockCollection:
         """Run a pipeline."""
         return self._collection.aggregate(pipeline)
 
+    async def find_one_and_update(self, query: Document, update: Document, **options: Any) -> Mapping[str, Any] | None:
+        """Change one document and return it, by its id: the mock looks for what it changed by the whole filter."""
+        result = await self._collection.update_one(query, update, upsert=options["upsert"])
+        if not result.matched_count and result.upserted_id is None:
+            return None
+        found: Mapping[str, Any] = await self._collection.find_one({"_id": query["_id"]}, options["projection"])
+        return found
+
     def watch(self, pipeline: Sequence[Document], **options: Any) -> Any:
         """Refuse: the mock has no change streams, so the backend looks for changes itself."""
         raise NotImplementedError(pipeline, options)
@@ -94,7 +109,7 @@ class MockCollection:
         """Create indexes, which change nothing here."""
         return await self._collection.create_indexes(list(indexes))
 
-    async def bulk_write(self, requests: Sequence[Request], *, ordered: bool = True) -> BulkWriteResult:
+    async def bulk_write(self, requests: Sequence[Request], *, ordered: bool = True, **_: Any) -> BulkWriteResult:
         """Run requests one by one; count and report as the driver's bulk does."""
         done: dict[str, Any] = {
             "writeErrors": [],

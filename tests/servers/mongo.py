@@ -30,7 +30,7 @@ _START_SECONDS = 60
 _STOP_SECONDS = 30
 _TRIES = 3
 _NAME = "tests"
-_PARAMETERS = ("ttlMonitorEnabled=false", "diagnosticDataCollectionEnabled=false", "transactionLifetimeLimitSeconds=10")
+_PARAMETERS = ("ttlMonitorEnabled=false", "diagnosticDataCollectionEnabled=false", "transactionLifetimeLimitSeconds=3")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 from datastore.backends.sql import SqlBackend
 from datastore.document import Place, Span
 from datastore.entry import NEVER
-from datastore.ports import Access, Removal, Renewal
+from datastore.ports import Access, Increment, Removal, Renewal
 from tests.sql.words import HERE, Listener, Statement, actor, apply, at, put
 
 
@@ -73,6 +73,9 @@ async def test_every_statement_searches_an_index(file_store: SqlBackend, connect
     await file_store.owners("user05", 5, now)
     await apply(file_store, put("k00001"), put("k00002", if_version="v0"), put("k00003", if_absent=True), seconds=2)
     await apply(file_store, Removal("k00004"), Removal("k00005", if_version="v0"), Renewal("k00006", NEVER), seconds=2)
+    for number in (1, 0.5):
+        await file_store.increment(HERE, Increment("k00010", number, number, "v2", None), actor(2))
+        await file_store.increment(HERE, Increment(f"new{number}", number, number, "v2", NEVER), actor(2))
     await file_store.record([Access(HERE, "k00001", at(0), "reader", 1, now)])
     await file_store.clear(HERE, "k00007", now)
     await file_store._collector.collect()

@@ -13,12 +13,11 @@ from datastore.backends.mongo.driver import Client, Database, Listener
 from datastore.backends.mongo.inspection import Inspection
 from datastore.backends.mongo.polling import PollingJournal
 from datastore.backends.mongo.streams import StreamJournal, has_streams
-from datastore.backends.mongo.writes import Writer
+from datastore.backends.mongo.writes import DURABLE, Writer
 from datastore.document import Interest, Place
 from datastore.ports import Clock, Logged, Position
 from datastore.settings import Settings
 
-_DURABLE: Final = WriteConcern(w="majority", j=True)
 _COUNTED: Final = WriteConcern(w=1)
 """For counts of reads: a crash may lose the last of them, never data."""
 
@@ -30,12 +29,18 @@ class MongoBackend(Inspection, Writer):
         database: a handle of Motor or of PyMongo's async client; whoever made it closes it.
         settings: which collection.
         collect_garbage: whether `prepare` makes the index by which the server removes what expired.
+        transactions: whether the server has them: a replica set or a sharded cluster.
     """
 
-    def __init__(self, database: Database, settings: Settings, *, collect_garbage: bool = True) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, *, collect_garbage: bool = True, transactions: bool = False
+    ) -> None:
         options: dict[str, Any] = {"codec_options": UNDECODED, "read_preference": ReadPreference.PRIMARY}
-        self._entries = database.get_collection(settings.mongo_collection, write_concern=_DURABLE, **options)
+        self._entries = database.get_collection(settings.mongo_collection, write_concern=DURABLE, **options)
         self._counts = database.get_collection(settings.mongo_collection, write_concern=_COUNTED, **options)
+        self._database = database
+        self._seconds = settings.operation_timeout_seconds
+        self._transactions = transactions
         self._journal: StreamJournal | PollingJournal = PollingJournal(self._entries)
         self._collect_garbage = collect_garbage
         self._client: Client | None = None
@@ -61,7 +66,8 @@ class MongoBackend(Inspection, Writer):
         client, database = opening.connect(url, settings, event_listeners)
         try:
             backend = cls(database, settings)
-            hello = await opening.examine(database, backend._entries, url, settings.connect_timeout_seconds)
+            hello = await opening.examine(database, backend._entries, url, settings)
+            backend._transactions = has_streams(hello)
             if has_streams(hello):
                 backend._journal = StreamJournal(database, settings)
             await backend.prepare(opening.hosts(url))

@@ -34,6 +34,22 @@ class Cursor(Protocol):
         """Tell the server that no more is wanted; idempotent."""
 
 
+class Session(Protocol):
+    """What transactions are made of."""
+
+    def start_transaction(self, **options: Any) -> Any:
+        """Begin one; nothing is sent yet."""
+
+    async def commit_transaction(self) -> None:
+        """Make it happen."""
+
+    async def abort_transaction(self) -> None:
+        """Undo it; that the server does not answer is no error."""
+
+    async def end_session(self) -> None:
+        """Give it back."""
+
+
 class Stream(Protocol):
     """Changes on their way."""
 
@@ -64,8 +80,11 @@ class Collection(Protocol):
     def watch(self, pipeline: Sequence[Document], **options: Any) -> Any:
         """Open a change stream; what comes back is one, or must be awaited for one."""
 
-    async def bulk_write(self, requests: Sequence[Request], *, ordered: bool = True) -> Any:
+    async def bulk_write(self, requests: Sequence[Request], *, ordered: bool = True, **options: Any) -> Any:
         """Send changes together."""
+
+    async def find_one_and_update(self, query: Document, update: Document, **options: Any) -> Mapping[str, Any] | None:
+        """Change one document and return it."""
 
     async def delete_many(self, query: Document) -> Any:
         """Remove every match."""
@@ -80,10 +99,14 @@ class Collection(Protocol):
 class Database(Protocol):
     """A database handle of either driver."""
 
+    @property
+    def client(self) -> Client:
+        """Whose database it is."""
+
     def get_collection(self, name: str, **options: Any) -> Collection:
         """Return a collection with its codec and its concerns."""
 
-    async def command(self, command: str) -> Mapping[str, Any]:
+    async def command(self, command: str | Document) -> Mapping[str, Any]:
         """Run an administrative command."""
 
 
@@ -92,6 +115,12 @@ class Client(Protocol):
 
     def get_default_database(self, default: str) -> Database:
         """Return the database that the URL names, else the default."""
+
+    def get_database(self, name: str) -> Database:
+        """Return a database."""
+
+    def start_session(self) -> Awaitable[Session] | Session:
+        """Return a session; nothing is sent yet."""
 
     def close(self) -> Awaitable[None] | None:
         """Close the connections."""

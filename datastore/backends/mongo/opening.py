@@ -30,6 +30,8 @@ REFUSE_SECONDS: Final = 30.0
 INDEXING_SECONDS: Final = 3600.0
 """How long making a missing index may take on a large collection; a start waits for it."""
 CLOSING_SECONDS: Final = 2.0
+LONG_TRANSACTIONS: Final = 2
+"""How many deadlines of an operation a transaction may live before a start warns."""
 
 _INDEX_CONFLICTS: Final = frozenset({85, 86})  # IndexOptionsConflict, IndexKeySpecsConflict
 _USER_REFUSED: Final = frozenset({13, 18, 8000})  # Unauthorized, AuthenticationFailed, AtlasError
@@ -50,7 +52,7 @@ def connect(url: str, settings: Settings, listeners: Sequence[Listener] = ()) ->
         raise _unusable() from error
 
 
-async def examine(database: Database, entries: Collection, url: str, seconds: float) -> Mapping[str, Any]:
+async def examine(database: Database, entries: Collection, url: str, settings: Settings) -> Mapping[str, Any]:
     """Refuse a server or a collection that would break a promise; return how the server introduced itself.
 
     It gives up after so many seconds. The time is set here because an operation's deadline replaces the driver's own
@@ -61,11 +63,12 @@ async def examine(database: Database, entries: Collection, url: str, seconds: fl
         StoreUnavailable: the server does not answer.
     """
     at = hosts(url)
-    with answering(at), pymongo.timeout(seconds):
+    with answering(at), pymongo.timeout(settings.connect_timeout_seconds):
         before = datetime.now(UTC)
         hello = await database.command("hello")
         after = datetime.now(UTC)
         options = await entries.options()
+        await _warn_of_long_transactions(database, at, settings.operation_timeout_seconds)
     server: datetime = hello["localTime"]
     check_clock(server.replace(tzinfo=UTC), before, after, at)
     if options.get("collation"):
@@ -74,6 +77,21 @@ async def examine(database: Database, entries: Collection, url: str, seconds: fl
             "Copy its documents to a collection without one, or name another in DATASTORE_MONGO_COLLECTION."
         )
     return hello
+
+
+async def _warn_of_long_transactions(database: Database, at: str, seconds: float) -> None:
+    """Warn where a host that is killed within an atomic operation would hold up others beyond their deadline."""
+    name = "transactionLifetimeLimitSeconds"
+    try:
+        found = await database.client.get_database("admin").command({"getParameter": 1, name: 1})
+    except OperationFailure:
+        return  # A router has no such setting, and a user may not be allowed to ask.
+    if found[name] > LONG_TRANSACTIONS * seconds:
+        _log.warning(
+            "MongoDB at %s undoes an atomic operation of a host that died only after %d seconds; "
+            "others wait for its keys until then. Start it with --setParameter %s=%d",
+            *(at, found[name], name, max(int(seconds), 1)),
+        )
 
 
 def check_clock(server: datetime, before: datetime, after: datetime, at: str) -> None:

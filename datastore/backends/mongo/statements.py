@@ -12,18 +12,23 @@ expired documents name the `_id` index, because the garbage collection's index w
 
 from __future__ import annotations
 
-from datetime import datetime
+import math
+from datetime import UTC, datetime
+from fractions import Fraction
 from typing import Any, Final
 
 from pymongo import DeleteOne, ReplaceOne, UpdateOne
 
-from datastore.backends.mongo.driver import Document
+from datastore import values
+from datastore.backends.mongo.driver import Document, Request
 from datastore.document import Place
-from datastore.ports import Access, Actor, Removal, Renewal, Write
+from datastore.ports import Access, Actor, Clause, Increment, Removal, Renewal, Requirement, Write
 
 BY_ID: Final = [("_id", 1)]
 NOBODY: Final = ""
 """An `_id` that no document has: every real one holds colons."""
+LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TO_INFINITY: Final = Fraction(2**1024 - 2**970)
 
 
 def named(place: Place, key: str) -> Document:
@@ -75,6 +80,92 @@ def remove(place: Place, removal: Removal, actor: Actor) -> DeleteOne:
     return DeleteOne(wanted if removal.if_version is None else wanted | {"version": removal.if_version})
 
 
+def increment(place: Place, change: Increment, actor: Actor) -> tuple[Document, Document]:
+    """Return filter and update: add to the live number if it can hold the sum; an upsert inserts `by`."""
+    creation = change.creation(change.by)
+    written, created = _written(creation, actor), _created(creation, actor) | {"metadata": {}}
+    del written["value"], written["metadata"]
+    if change.expires_at is None:
+        created["expiresAt"] = written.pop("expiresAt")
+    query = named(place, change.key) | live(actor.now) | addable(change.by)
+    if change.if_version is not None:
+        query["version"] = change.if_version
+    return query, {"$inc": {"value": change.by}, "$set": written, "$setOnInsert": created}
+
+
+def begin(place: Place, write: Write, actor: Actor) -> tuple[Document, Document]:
+    """Return filter and update: insert a new entry, or give an expired document all that a new entry has."""
+    query = named(place, write.key) | {"expiresAt": {"$lte": actor.now}}
+    return query, {"$set": _created(write, actor) | _written(write, actor)}
+
+
+def addable(by: float) -> Document:
+    """Return the condition under which a value is a number to which `by` can be added.
+
+    An array would pass for the numbers in it. An integer stays within 64 bits. A float, which every number becomes that
+    a float is added to, stays below the first one whose sum is infinite.
+    """
+    if isinstance(by, int):
+        bound = {"$lte": values.MOST_INT - by} if by > 0 else {"$gte": values.LEAST_INT - by}
+        kinds = [{"value": {"$type": "double"}}, {"value": {"$type": "number", **bound}}]
+        return {"value": {"$not": {"$type": "array"}}, "$or": kinds}
+    first = _first_infinite(abs(by))
+    below = {"$lt": first} if by > 0 else {"$gt": -first}
+    return {"value": {"$type": "number", "$not": {"$type": "array"}, **below}}
+
+
+def _first_infinite(by: float) -> float:
+    """Return the least float whose sum with a positive `by` is infinite; infinity itself where there is no other.
+
+    A sum rounds to infinity from half a unit beyond the largest float on.
+    """
+    exact = _TO_INFINITY - Fraction(by)
+    nearest = float(exact) if exact < _TO_INFINITY else math.inf
+    return nearest if nearest >= exact else math.nextafter(nearest, math.inf)
+
+
+def require(place: Place, requirement: Requirement, actor: Actor) -> UpdateOne:
+    """Write the guard of what is required, in a transaction; else code 66 for a version and E11000 for absence.
+
+    A document that stands for an absent key holds nothing else, and was never alive by any host's clock.
+    """
+    name, guard = named(place, requirement.key), {"$inc": {"guard": 1}}
+    if requirement.version is None:
+        absent = name | {"expiresAt": {"$lte": actor.now}}
+        return UpdateOne(absent, {**guard, "$setOnInsert": {"expiresAt": LONG_AGO}}, upsert=True, hint=BY_ID)
+    wanted = name | live(actor.now) | {"version": requirement.version}
+    return UpdateOne(wanted, {**guard, "$setOnInsert": {"_id": NOBODY}}, upsert=True)
+
+
+def transactional(place: Place, clause: Clause, actor: Actor) -> list[Request]:
+    """Return the statements of one step of a transaction: no other than a condition that does not hold may fail."""
+    match clause:
+        case Requirement():
+            return [require(place, clause, actor)]
+        case Removal(if_version=str(version)):
+            return [require(place, Requirement(clause.key, version), actor), remove(place, Removal(clause.key), actor)]
+        case Removal():
+            return [remove(place, clause, actor)]
+        case Increment():
+            return _increment_anyhow(place, clause, actor)
+        case Write(if_absent=True):
+            return [add(place, clause, actor)]
+        case Write(if_version=str()):
+            return [replace(place, clause, actor)]
+    return [*afresh(place, clause, actor)]
+
+
+def _increment_anyhow(place: Place, change: Increment, actor: Actor) -> list[Request]:
+    """Begin at `initial` where nothing is alive, then add; code 66 where that is impossible."""
+    query, update = increment(place, change, actor)
+    added = UpdateOne(query, update | {"$setOnInsert": {"_id": NOBODY}}, upsert=True)
+    if change.if_version is not None:
+        return [added]
+    expired, beginning = begin(place, change.creation(change.initial), actor)
+    inserted = UpdateOne(named(place, change.key), {"$setOnInsert": beginning["$set"]}, upsert=True)
+    return [UpdateOne(expired, beginning, hint=BY_ID), inserted, added]
+
+
 def renew(place: Place, renewal: Renewal, actor: Actor) -> UpdateOne:
     """Move the expiry of the live entry, and nothing else."""
     return UpdateOne(named(place, renewal.key) | live(actor.now), {"$set": {"expiresAt": renewal.expires_at}})
@@ -96,8 +187,10 @@ def _written(write: Write, actor: Actor) -> Document:
         "updatedAt": actor.now,
         "updatedByAgent": actor.agent,
         "updatedByRun": actor.run,
+        "metadata": write.metadata,
     }
-    return fields if write.metadata is None else fields | {"metadata": write.metadata}
+    kept = {"expiresAt", "metadata"}
+    return {name: each for name, each in fields.items() if each is not None or name not in kept}
 
 
 def _created(write: Write, actor: Actor) -> Document:

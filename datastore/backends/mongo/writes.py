@@ -4,29 +4,72 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
+import pymongo
+from pymongo import WriteConcern
 from pymongo.errors import AutoReconnect
 
-from datastore.backends.mongo import documents, errors, ranges, statements
+from datastore.backends.mongo import documents, errors, increments, ranges, statements
 from datastore.backends.mongo.batch import Batch
-from datastore.backends.mongo.driver import Collection
+from datastore.backends.mongo.driver import Collection, Database, maybe_await
+from datastore.backends.mongo.transactions import Transaction
 from datastore.document import Place, Span
-from datastore.operations import Applied
-from datastore.ports import Access, Actor, Change, Write
+from datastore.errors import NotSupported
+from datastore.operations import Applied, Outcome
+from datastore.ports import Access, Actor, Change, Increment, Step, Write
+
+_UNDOING_SECONDS: Final = 1.0
+"""How long undoing a transaction may take beyond its deadline; else the server undoes it in its own time."""
+DURABLE: Final = WriteConcern(w="majority", j=True)
 
 
 class Writer:
     """The half of the backend that changes something."""
 
+    _database: Database
     _entries: Collection
     _counts: Collection
+    _seconds: float
+    _transactions: bool
 
     async def apply(self, place: Place, changes: Sequence[Change], actor: Actor) -> Applied:
         """Make the changes; keys are distinct. Unconditional ones of a batch share a round trip."""
         for change in changes:
-            if isinstance(change, Write):
-                documents.check_encoded(change.key, change.value, change.size_bytes)
+            _check_encoded(change)
         return await Batch(self._entries, place, actor).run(changes)
+
+    async def increment(self, place: Place, increment: Increment, actor: Actor) -> Outcome:
+        """Add to a number, in one atomic write; an expired entry starts anew.
+
+        Where `if_version` does not hold, the outcome is not applied and has the version that stands.
+
+        Raises:
+            NotANumber: the entry holds something else.
+            ValueNotStorable: the sum is beyond 64 bits, or infinite.
+        """
+        return await increments.increment(self._entries, place, increment, actor)
+
+    async def atomic(self, steps: Sequence[Step], actor: Actor) -> Applied:
+        """Make all of the changes or none, in a transaction; see `Backend.atomic`.
+
+        Raises:
+            NotANumber, ValueNotStorable: as `increment`; nothing was written.
+            NotSupported: the server is a standalone one.
+        """
+        if not self._transactions:
+            raise NotSupported(
+                "atomic() over several keys needs a MongoDB replica set, and this server is a standalone one. "
+                "Keep what changes together under one key, or ask the host for a replica set (mongod --replSet)."
+            )
+        for _, clause in steps:
+            _check_encoded(clause)
+        session = await maybe_await(self._database.client.start_session())
+        try:
+            return await Transaction(self._entries, session, DURABLE, self._seconds).run(steps, actor)
+        finally:
+            with pymongo.timeout(_UNDOING_SECONDS):
+                await session.end_session()
 
     async def clear(self, place: Place, prefix: str, now: datetime) -> int:
         """Remove the live entries that have the prefix; return how many.
@@ -51,3 +94,8 @@ class Writer:
         requests = [statements.count_reads(each) for each in sorted(accesses, key=lambda each: each.last)]
         with errors.translated(write=True):
             await self._counts.bulk_write(requests, ordered=False)
+
+
+def _check_encoded(change: object) -> None:
+    if isinstance(change, Write):
+        documents.check_encoded(change.key, change.value, change.size_bytes)

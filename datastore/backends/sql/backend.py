@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Self
 
-from datastore.backends.sql import inspection, opening, reads, writes
+from datastore.backends.sql import atomics, increments, inspection, opening, reads, writes
 from datastore.backends.sql.garbage import Collector
 from datastore.backends.sql.journal import SqlJournal
 from datastore.backends.sql.runner import Runner
@@ -17,8 +17,8 @@ from datastore.backends.sql.schema import to_ms
 from datastore.document import Interest, Place, Span
 from datastore.entry import Entry
 from datastore.errors import StoreUnavailable
-from datastore.operations import Applied
-from datastore.ports import Access, Actor, Change, Clock, Holder, Holding, Logged, Position, Stub
+from datastore.operations import Applied, Outcome
+from datastore.ports import Access, Actor, Change, Clock, Holder, Holding, Increment, Logged, Position, Step, Stub
 from datastore.settings import Settings
 
 
@@ -86,6 +86,26 @@ class SqlBackend:
     async def apply(self, place: Place, changes: Sequence[Change], actor: Actor) -> Applied:
         """Make the changes in one transaction; a condition that fails aborts nothing else."""
         return await self._runner.run(lambda job: writes.apply(job, place, changes, actor), writes=True)
+
+    async def increment(self, place: Place, increment: Increment, actor: Actor) -> Outcome:
+        """Add to a number, in one atomic write; an expired entry starts anew.
+
+        Where `if_version` does not hold, the outcome is not applied and has the version that stands.
+
+        Raises:
+            NotANumber: the entry holds something else.
+            ValueNotStorable: the sum is beyond 64 bits, or infinite.
+        """
+        add = increments.increment if increment.if_version is None else atomics.increment
+        return await self._runner.run(lambda job: add(job, place, increment, actor), writes=True)
+
+    async def atomic(self, steps: Sequence[Step], actor: Actor) -> Applied:
+        """Make all of the changes or none, in a transaction; see `Backend.atomic`.
+
+        Raises:
+            NotANumber, ValueNotStorable: as `increment`; nothing was written.
+        """
+        return await self._runner.run(lambda job: atomics.atomic(job, steps, actor), writes=True)
 
     async def clear(self, place: Place, prefix: str, now: datetime) -> int:
         """Remove the live entries that have the prefix, some at a time; return how many.

@@ -30,7 +30,7 @@ def to_entry(namespace: str, row: Row[Any], *, with_value: bool = True) -> Entry
     return Entry(
         namespace=namespace,
         key=row.key,
-        value=_value(row) if with_value else None,
+        value=value(row) if with_value else None,
         metadata=json.loads(row.metadata),
         version=row.version,
         created_at=from_ms(row.created_at),
@@ -47,7 +47,8 @@ def to_entry(namespace: str, row: Row[Any], *, with_value: bool = True) -> Entry
     )
 
 
-def _value(row: Row[Any]) -> Any:
+def value(row: Row[Any]) -> Any:
+    """Return the value of a row of `LARGE`."""
     return json.loads(row.value) if row.value_bytes is None else bytes(row.value_bytes)
 
 
@@ -57,18 +58,19 @@ def to_stub(row: Row[Any]) -> Stub:
 
 
 def updated(write: Write, actor: Actor) -> dict[str, object]:
-    """Return the columns that every write sets; metadata only where the write gives it."""
+    """Return the columns that a write sets; expiry and metadata only where it gives them."""
     is_bytes = isinstance(write.value, bytes)
     columns: dict[str, object] = {
         "value": None if is_bytes else compact(write.value),
         "value_bytes": write.value if is_bytes else None,
         "size_bytes": write.size_bytes,
         "version": write.version,
-        "expires_at": to_ms(write.expires_at),
         "updated_at": to_ms(actor.now),
         "updated_by_agent": actor.agent,
         "updated_by_run": actor.run,
     }
+    if write.expires_at is not None:
+        columns["expires_at"] = to_ms(write.expires_at)
     return columns if write.metadata is None else {**columns, "metadata": compact(write.metadata)}
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import URL, Text, event
+from sqlalchemy import URL, Column, ColumnElement, Text, event, literal_column
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -27,7 +27,6 @@ __all__ = ["insert"]
 
 NAME: Final = Text(collation="BINARY")
 """Text that compares as bytes."""
-
 BEGIN_WRITE: Final = "BEGIN IMMEDIATE"
 BEGIN_READ: Final = "BEGIN"
 
@@ -67,6 +66,11 @@ def _engine(path: str | None, pragmas: dict[str, object], **options: Any) -> Asy
         cursor.close()
 
     return engine
+
+
+def is_integer(column: Column[str]) -> ColumnElement[bool]:
+    """Return whether JSON text is an integer: digits and a sign, and nothing else."""
+    return column.op("NOT GLOB", is_comparison=True)(literal_column("'*[^-0-9]*'"))
 
 
 async def interrupt(connection: AsyncConnection) -> None:

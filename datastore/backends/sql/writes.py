@@ -32,7 +32,7 @@ from datastore.ports import Access, Actor, Change, Removal, Renewal, Write
 CLEAR_ROWS: Final = 250
 """How many rows are removed before other writers have their turn: at most 1 GiB of values."""
 
-_KEPT: Final = (
+KEPT: Final = (
     "created_at",
     "created_by_agent",
     "created_by_run",
@@ -40,7 +40,7 @@ _KEPT: Final = (
     "last_accessed_at",
     "last_accessed_by_agent",
 )
-_SET: Final = (
+SET: Final = (
     "value",
     "value_bytes",
     "size_bytes",
@@ -56,8 +56,8 @@ _COUNTED: Final = {"preserve_rowcount": True}
 def _put(*, metadata: bool, if_absent: bool) -> Insert:
     statement = sqlite.insert(entries)
     leftover = entries.c.expires_at <= statement.excluded.updated_at
-    kept = _KEPT if metadata else (*_KEPT, "metadata")
-    taken = (*_SET, "metadata") if metadata else _SET
+    kept = KEPT if metadata else (*KEPT, "metadata")
+    taken = (*SET, "metadata") if metadata else SET
     columns: dict[str, ColumnElement[Any]] = {
         name: case((leftover, statement.excluded[name]), else_=entries.c[name]) for name in kept
     }
@@ -80,7 +80,7 @@ RENEW: Final = update(entries).where(*_LIVE)
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
+class Statement:
     """A change in SQL. Where `conditional`, a row changed means that the condition held."""
 
     id: str
@@ -90,40 +90,42 @@ class _Step:
     version: str | None = None
 
 
-def _step(place: Place, change: Change, actor: Actor) -> _Step:
+def step(place: Place, change: Change, actor: Actor) -> Statement:
+    """Return a change in SQL."""
     here = place.id(change.key)
     live: dict[str, object] = {"at_id": here, "at_now": to_ms(actor.now)}
     match change:
         case Write():
             return _written(place, change, actor, live)
         case Removal(if_version=None):
-            return _Step(here, REMOVE, live, conditional=False)
+            return Statement(here, REMOVE, live, conditional=False)
         case Removal():
-            return _Step(here, REMOVE_VERSION, live | {"at_version": change.if_version}, conditional=True)
+            return Statement(here, REMOVE_VERSION, live | {"at_version": change.if_version}, conditional=True)
         case Renewal():
-            return _Step(here, RENEW, live | {"expires_at": to_ms(change.expires_at)}, conditional=True)
+            return Statement(here, RENEW, live | {"expires_at": to_ms(change.expires_at)}, conditional=True)
 
 
-def _written(place: Place, write: Write, actor: Actor, live: dict[str, object]) -> _Step:
+def _written(place: Place, write: Write, actor: Actor, live: dict[str, object]) -> Statement:
     here = place.id(write.key)
     if write.if_version is not None:
         parameters = rows.updated(write, actor) | live | {"at_version": write.if_version}
-        return _Step(here, REPLACE, parameters, conditional=True, version=write.version)
+        return Statement(here, REPLACE, parameters, conditional=True, version=write.version)
     row = rows.created(place, write, actor)
     statement = ADD if write.if_absent else PUT[write.metadata is not None]
-    return _Step(here, statement, row, conditional=write.if_absent, version=write.version)
+    return Statement(here, statement, row, conditional=write.if_absent, version=write.version)
 
 
 async def apply(job: Job, place: Place, changes: Sequence[Change], actor: Actor) -> Applied:
     """Make the changes; see `Backend.apply`."""
-    steps = [_step(place, each, actor) for each in changes]
+    steps = [step(place, each, actor) for each in changes]
     if len(steps) == 1:
-        return await _apply(job, steps, to_ms(actor.now))
+        return await make(job, steps, to_ms(actor.now))
     async with job.transaction():
-        return await _apply(job, steps, to_ms(actor.now))
+        return await make(job, steps, to_ms(actor.now))
 
 
-async def _apply(job: Job, steps: Sequence[_Step], now: int) -> Applied:
+async def make(job: Job, steps: Sequence[Statement], now: int) -> Applied:
+    """Make the changes, of any places, where a condition that fails hinders no other."""
     changed = await _make_unconditional(job, steps)
     added = await _add(job, [step for step in steps if step.statement is ADD])
     changed += len(added)
@@ -134,7 +136,7 @@ async def _apply(job: Job, steps: Sequence[_Step], now: int) -> Applied:
             changed += held
             if not held:
                 missed.append(step.id)
-    standing = await _versions(job, missed, now)
+    standing = await versions(job, missed, now)
     misses = set(missed)
     return Applied(
         changed,
@@ -147,7 +149,7 @@ async def _apply(job: Job, steps: Sequence[_Step], now: int) -> Applied:
     )
 
 
-async def _make_unconditional(job: Job, steps: Sequence[_Step]) -> int:
+async def _make_unconditional(job: Job, steps: Sequence[Statement]) -> int:
     kinds: dict[Any, list[dict[str, object]]] = {}
     for step in steps:
         if not step.conditional:
@@ -158,14 +160,15 @@ async def _make_unconditional(job: Job, steps: Sequence[_Step]) -> int:
     return changed
 
 
-async def _add(job: Job, steps: Sequence[_Step]) -> set[str]:
+async def _add(job: Job, steps: Sequence[Statement]) -> set[str]:
     """Make the puts of what must be absent, many in a statement; return the ids of those whose condition held."""
     if not steps:
         return set()
     return {row.id for row in await job.execute(ADDED, [step.parameters for step in steps])}
 
 
-async def _versions(job: Job, ids: Sequence[str], now: int) -> dict[str, str]:
+async def versions(job: Job, ids: Sequence[str], now: int) -> dict[str, str]:
+    """Return the versions of the live entries, by id."""
     found: dict[str, str] = {}
     for start in range(0, len(ids), CHUNK):
         statement = select(entries.c.id, entries.c.version).where(
