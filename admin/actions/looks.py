@@ -20,7 +20,8 @@ async def users(store: Store) -> AsyncIterator[list[Holder]]:
     """Give every owner that holds a live entry, users and spaces, with what it holds, in order."""
     after: str | None = None
     while page := await store.engine.owners(after, PAGE, moment(store.clock.now())):
-        yield [each for each in page if each.owner != KEYS.owner]
+        if shown := [each for each in page if each.owner != KEYS.owner]:
+            yield shown
         after = page[-1].owner
 
 

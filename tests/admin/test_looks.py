@@ -37,6 +37,14 @@ def test_users_of_an_empty_store_prints_nothing_and_says_so(datastore: Command) 
     assert (ended.code, ended.complaint) == (0, "datastore: the store holds nothing")
 
 
+def test_users_does_not_show_what_the_store_keeps_for_itself(datastore: Command, alice: ConnectedDataStore) -> None:
+    alice.watch()
+    ended = datastore("admin", "users")
+    assert (ended.code, ended.complaint) == (0, "datastore: the store holds nothing")
+    alice.set("a", 1)
+    assert [each["owner"] for each in datastore("admin", "users", "--json").objects] == ["alice"]
+
+
 def test_namespaces_includes_those_that_the_host_makes(datastore: Command, alice: ConnectedDataStore) -> None:
     alice.set("a", 1)
     alice.private().set("b", 1)
