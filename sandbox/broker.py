@@ -19,10 +19,12 @@ from typing import Any, Final
 
 from datastore import dispatch, values
 from datastore.errors import DataStoreError, RunLimitExceeded
+from datastore.metering import ACCOUNT, Metered
 from datastore.models import Scope
 from datastore.service.store import Store
 from sandbox.guest import wire
 from sandbox.limits import UNSENT_BYTES, RunLimits, gather_bytes
+from sandbox.pacing import meter
 from sandbox.polls import LongPolls, is_long_poll
 from sandbox.record import Record
 from sandbox.tools import ToolBox
@@ -77,6 +79,8 @@ class Broker(asyncio.BufferedProtocol):
         self._polls = LongPolls(limits)
         self._transport: asyncio.Transport | None = None
         self._choked = False
+        self._meter = meter(scope.user)
+        self._rest: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
@@ -123,8 +127,10 @@ class Broker(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take bytes of the peer."""
+        began = time.perf_counter()
         try:
             self._backlog.extend(self._decoder.feed(self._room[:nbytes]))
+            self._meter.spend(began)
             self._proceed()
         except wire.ProtocolError as error:
             self._violated(error.reason)
@@ -142,6 +148,8 @@ class Broker(asyncio.BufferedProtocol):
         """Cancel tools and long polls of a peer that is gone; other operations run to their end."""
         self.lost.set()
         self._backlog.clear()
+        if self._rest is not None:
+            self._rest.cancel()
         self._polls.parked.clear()
         for task, is_cancelled in self._calls.items():
             if is_cancelled:
@@ -160,7 +168,7 @@ class Broker(asyncio.BufferedProtocol):
     def _proceed(self) -> None:
         """Begin calls from the backlog while there is room; read on only when none waits."""
         for _ in range(_FRAMES_A_TURN):
-            if not self._may_begin():
+            if not self._may_begin() or self._must_rest():
                 break
             try:
                 self._take(self._backlog.popleft())
@@ -176,14 +184,29 @@ class Broker(asyncio.BufferedProtocol):
             self._transport.resume_reading()
         return None
 
+    def _must_rest(self) -> bool:
+        """Say whether other users come first for a while, after which it goes on."""
+        if seconds := self._meter.rest():
+            self._rest = asyncio.get_running_loop().call_later(seconds, self._rested)
+        return self._rest is not None
+
+    def _rested(self) -> None:
+        self._rest = None
+        self._proceed()
+
     def _may_begin(self) -> bool:
-        return bool(self._backlog) and not self._choked and len(self._calls) < self._limits.in_flight
+        ready = not self._choked and self._rest is None
+        return bool(self._backlog) and ready and len(self._calls) < self._limits.in_flight
 
     def _take(self, payload: bytes) -> None:
         """Take one frame, unless the peer has long been told that its budget is used up, and goes on all the same."""
         if self.record.flooded(len(payload)):
             raise wire.ProtocolError("it went on calling after its budget was used up")
-        self._accept(wire.unpack(payload), len(payload))
+        began = time.perf_counter()
+        try:
+            self._accept(wire.unpack(payload), len(payload))
+        finally:
+            self._meter.spend(began)
 
     def _accept(self, message: Message, size: int) -> None:
         number = message.pop("id", None)
@@ -205,7 +228,7 @@ class Broker(asyncio.BufferedProtocol):
 
     def _begin(self, call: Coroutine[Any, Any, None], *, is_cancelled: bool) -> asyncio.Task[None]:
         """Begin a call; `is_cancelled` with the connection, else it runs to its end."""
-        task = asyncio.get_running_loop().create_task(call)
+        task = asyncio.get_running_loop().create_task(Metered(call, self._meter))
         self._calls[task] = is_cancelled
         task.add_done_callback(self._done)
         return task
@@ -219,6 +242,7 @@ class Broker(asyncio.BufferedProtocol):
             self._say(message)
 
     async def _serve(self, number: int, message: Message, size: int, refusal: DataStoreError | None = None) -> None:
+        ACCOUNT.set(self._meter)
         started = time.perf_counter()
         try:
             answer = await self._answer(message, size, refusal)

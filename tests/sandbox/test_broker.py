@@ -24,8 +24,8 @@ LENGTH = struct.Struct(">I")
 class Peer:
     """A raw socket whose other end a broker serves."""
 
-    def __init__(self, store: Store, limits: RunLimits) -> None:
-        self.broker = Broker(store, Scope(user="alice", agent="a", limits=Limits(value_bytes=10_000)), limits)
+    def __init__(self, store: Store, limits: RunLimits, user: str = "alice") -> None:
+        self.broker = Broker(store, Scope(user=user, agent="a", limits=Limits(value_bytes=10_000)), limits)
         self.sock, self._theirs = socket.socketpair()
         self.sock.setblocking(False)
         self._decoder = wire.Decoder(2**31)

@@ -37,6 +37,7 @@ from datastore.backends.sql.errors import (
     unavailable,
 )
 from datastore.errors import NotSupported
+from datastore.metering import metered
 
 T = TypeVar("T")
 Parameters = Mapping[str, object] | Sequence[Mapping[str, object]]
@@ -199,7 +200,7 @@ class Runner:
             if not task.cancelled():
                 task.exception()  # Seen: whoever asked may be gone.
 
-        task = asyncio.create_task(_perform(self._engines[writes], job, work))
+        task = asyncio.create_task(metered(_perform(self._engines[writes], job, work)))
         self._tasks.add(task)
         task.add_done_callback(ended)
         return task
