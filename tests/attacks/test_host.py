@@ -25,6 +25,7 @@ MOMENTS = [
     ("started", "lifetime.ignore_everything"),
     ("attempted", "lifetime.ignore_everything"),
     ("attempted", "lifetime.end_the_first_thread"),
+    ("waiting", ""),
 ]
 """How far the guests have come, and what they are about."""
 
@@ -48,6 +49,7 @@ async def main(url, way):
             accept_no_isolation=True,
             run_as=UIDS if way == "landlock" else RUN_AS,
             zygote=way == "forked",
+            pool_size=int(sys.argv[5]),
         ) as sandbox,
     ):
         spawn = sandbox._level.spawn
@@ -58,6 +60,11 @@ async def main(url, way):
             told.append(asyncio.create_task(tell(guest)))
             return guest
         sandbox._level.spawn = recording
+        if sandbox._pool._limits.size:
+            await sandbox._pool.full.wait()
+            await asyncio.gather(*told)
+            print("waiting\\n" * int(sys.argv[3]), end="", flush=True)
+            await asyncio.Event().wait()
         def say(event):
             if event.log:
                 print("attempted", flush=True)
@@ -77,8 +84,9 @@ async def host(
     folder: Path, way: str, until: str, attack: str = "lifetime.ignore_everything"
 ) -> AsyncIterator[tuple[int, list[int]]]:
     """Start a host and let it come to where each guest has said a word; return its pid and those of the guests."""
+    pool = str(GUESTS if until == "waiting" else 0)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", HOST, f"sqlite:///{folder / 'store.db'}", way, str(GUESTS), attack),
+        *(sys.executable, "-c", HOST, f"sqlite:///{folder / 'store.db'}", way, str(GUESTS), attack, pool),
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
