@@ -26,7 +26,7 @@ __all__ = ["mark", "users"]
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(30)]
 
 SCANS: Final = ("python.objects_of_another_tenant", "python.memory_of_another_tenant")
-POOLS: Final[dict[str, dict[str, Any]]] = {"warm": {"pool_size": 2}}
+POOLS: Final[dict[str, dict[str, Any]]] = {"started": {"pool_size": 2}, "forked": {"pool_size": 2, "zygote": True}}
 
 HOLD: Final = """
 import os
