@@ -18,6 +18,7 @@ from sandbox import Sandbox
 from tests.attacks.arsenal import strike
 from tests.attacks.stage import RUN_AS
 from tests.attacks.test_tenants import ROUNDS, mark, marks, users
+from tests.sandbox.hostile import HEAD
 from tests.sandbox.test_isolation_guest import ends
 from tests.sandbox.test_pool import WAIT, Gate, remains
 
@@ -36,23 +37,12 @@ def run(given):
     return held
 """
 
-STAY: Final = """
-import os, socket, stat, threading
-from sandbox.guest import wire
-
-def is_socket(descriptor):
-    try:
-        return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
-    except OSError:
-        return False
-
+STAY: Final = f"""{HEAD}
 def run():
-    peer = socket.socket(fileno=os.dup(next(each for each in range(3, 64) if is_socket(each))))
-    peer.sendall(wire.pack({"result": {"value": "over"}}))
+    peer.sendall(wire.pack({{"result": {{"value": "over"}}}}))
     for number in range(1, 10**9):
         try:
-            mutation = {"kind": "put", "key": "late", "value": number}
-            peer.sendall(wire.pack({"id": number, "op": "apply", "namespace": "default", "mutations": [mutation]}))
+            peer.sendall(put(number, number))
         except OSError:
             pass
 """
@@ -105,12 +95,12 @@ async def test_who_keeps_its_socket_after_its_result_is_ended_and_heard_no_more(
     scope = Scope(user=secrets.token_hex(8), agent="worker")
     slots = list(pooled._pool._idle)
     result = await pooled.run(STAY, scope=scope)
-    late = await store.execute(scope, Get(namespace="default", keys=("late",)))
+    late = await store.execute(scope, Get(namespace="default", keys=("big",)))
     assert (result.outcome, result.output) == ("done", "over")
     (taken,) = [each for each in slots if each not in pooled._pool._idle]
     await asyncio.wait_for(taken.guest.wait(), 20)
     assert ends(await taken.guest.started() or 0)
-    assert await store.execute(scope, Get(namespace="default", keys=("late",))) == late
+    assert await store.execute(scope, Get(namespace="default", keys=("big",))) == late
 
 
 @pytest.mark.parametrize("pool", POOLS.values(), ids=POOLS)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-_HEAD: Final = """
+HEAD: Final = """
 import os, signal, socket, stat, struct, threading, time
 from sandbox.guest import wire
 
@@ -110,4 +110,4 @@ def run():
 """,
 }
 
-HOSTILE: Final = {name: _HEAD + body for name, body in _BODIES.items()}
+HOSTILE: Final = {name: HEAD + body for name, body in _BODIES.items()}
