@@ -31,8 +31,8 @@ from sandbox.tools import ToolBox
 
 _log = logging.getLogger("datastore.broker")
 
-_FRAMES_A_TURN: Final = 64
-"""Frames of one peer that are taken before the others have their turn."""
+_TURN_SECONDS: Final = 0.0005
+"""How long frames of one peer are taken before the others have their turn."""
 
 _READ_BYTES: Final = 64 * 1024
 """Bytes of one read, into memory that is used again: a plain protocol is given a newly mapped piece for each."""
@@ -130,8 +130,7 @@ class Broker(asyncio.BufferedProtocol):
         began = time.perf_counter()
         try:
             self._backlog.extend(self._decoder.feed(self._room[:nbytes]))
-            self._meter.spend(began)
-            self._proceed()
+            self._proceed(began)
         except wire.ProtocolError as error:
             self._violated(error.reason)
 
@@ -165,13 +164,11 @@ class Broker(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _proceed(self) -> None:
+    def _proceed(self, began: float | None = None) -> None:
         """Begin calls from the backlog while there is room; read on only when none waits."""
-        for _ in range(_FRAMES_A_TURN):
-            if not self._may_begin() or self._must_rest():
-                break
+        if self._may_begin() and not self._must_rest():
             try:
-                self._take(self._backlog.popleft())
+                self._take_turn(began or time.perf_counter())
             except wire.ProtocolError as error:
                 return self._violated(error.reason)
         if self._may_begin():
@@ -183,6 +180,15 @@ class Broker(asyncio.BufferedProtocol):
         else:
             self._transport.resume_reading()
         return None
+
+    def _take_turn(self, began: float) -> None:
+        """Take frames, at least one, until the others should have their turn."""
+        try:
+            self._take(self._backlog.popleft())
+            while self._may_begin() and time.perf_counter() - began < _TURN_SECONDS:
+                self._take(self._backlog.popleft())
+        finally:
+            self._meter.spend(began)
 
     def _must_rest(self) -> bool:
         """Say whether other users come first for a while, after which it goes on."""
@@ -202,11 +208,7 @@ class Broker(asyncio.BufferedProtocol):
         """Take one frame, unless the peer has long been told that its budget is used up, and goes on all the same."""
         if self.record.flooded(len(payload)):
             raise wire.ProtocolError("it went on calling after its budget was used up")
-        began = time.perf_counter()
-        try:
-            self._accept(wire.unpack(payload), len(payload))
-        finally:
-            self._meter.spend(began)
+        self._accept(wire.unpack(payload), len(payload))
 
     def _accept(self, message: Message, size: int) -> None:
         number = message.pop("id", None)
