@@ -18,6 +18,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
+from contextvars import Context
 from typing import Final
 
 from datastore.document import Interest, Place
@@ -92,7 +93,8 @@ class Changes:
             if self._feed is None:
                 self._ring = Ring(await self._journal.head())
                 self._heard = asyncio.get_running_loop().time()
-                self._feed = asyncio.create_task(self._run(), name="datastore changes")
+                # In a context of its own: it works for all who watch, on nobody's account.
+                self._feed = asyncio.create_task(self._run(), name="datastore changes", context=Context())
 
     async def _present(self, place: Place, position: Position | None) -> Position:
         """Return the position, or where there is none the present.

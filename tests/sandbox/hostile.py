@@ -80,6 +80,12 @@ async def run(_, tools):
     await asyncio.sleep(0.05)
     return "gone"
 """,
+    "long polls": """
+def run():
+    polls = [{"id": number, "op": "watch", "namespace": "default", "wait_seconds": 30} for number in range(1, 17)]
+    peer.sendall(b"".join(map(wire.pack, polls)))
+    read()
+""",
     "death in a frame": """
 def run():
     peer.sendall(get(1)[:-1])

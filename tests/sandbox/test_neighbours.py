@@ -24,8 +24,10 @@ MOST: Final = 3
 TRIES: Final = 5
 LONG: Final = RunLimits(wall_seconds=100, cpu_seconds=60, calls=10**9, bytes=2**50)
 KINDS: Final = [
-    *("calls", "logs", "prints", "biggest frames", "biggest answers", "answers left unread", "memory", "processors")
+    *("calls", "logs", "prints", "biggest frames", "biggest answers", "answers left unread", "memory", "processors"),
+    "long polls",
 ]
+ABREAST: Final = {"long polls": 4}
 
 NEIGHBOUR: Final = """
 import time
@@ -50,25 +52,27 @@ async def run(_, tools):
 
 @asynccontextmanager
 async def flooding(sandbox: Sandbox, kind: str) -> AsyncIterator[None]:
-    """Let one hostile run after another flood the host; begin when the first one does."""
-    begun = asyncio.Event()
+    """Let one hostile run after another flood the host, of some kinds several abreast; begin when all have begun."""
+    begun = asyncio.Semaphore(0)
 
     def hear(event: Event) -> None:
-        if event.log:
-            begun.set()
+        if event.log == "attempted\n":
+            begun.release()
 
     async def flood() -> None:
         while True:
             scope = Scope(user="mallory", agent="worker")
             await sandbox.run(HOSTILE[kind], scope=scope, on_event=hear, limits=RunLimits(wall_seconds=10))
 
-    task = asyncio.create_task(flood())
+    tasks = [asyncio.create_task(flood()) for _ in range(ABREAST.get(kind, 1))]
     try:
-        await asyncio.wait_for(begun.wait(), 30)
+        for _ in tasks:
+            await asyncio.wait_for(begun.acquire(), 30)
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Phases:
