@@ -31,10 +31,10 @@ from tests.sandbox.test_isolation_guest import ends
 
 USERS: Final = 50
 ROUNDS: Final = 20
-AT_ONCE: Final = 8
+AT_ONCE: Final = 12
 """Honest runs that are asked for at once: users take turns, so with more the flood would be interrupted for longer."""
 
-SHORT: Final = RunLimits(wall_seconds=0.25)
+SHORT: Final = RunLimits(wall_seconds=0.15)
 SUBREAPER: Final = 36
 
 HONEST: Final = """
@@ -175,6 +175,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[int]]:
     libc.prctl(SUBREAPER, 0, 0, 0, 0)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("pool", [{"pool_size": 4}, {"pool_size": 4, "zygote": True}], ids=["started", "forked"])
 async def test_a_thousand_runs_of_fifty_users_under_a_flood(
     store: Store, tmp_path: Path, started: set[int], pool: dict[str, Any], monkeypatch: pytest.MonkeyPatch
