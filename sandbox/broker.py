@@ -24,7 +24,7 @@ from datastore.models import Scope
 from datastore.service.store import Store
 from sandbox.guest import wire
 from sandbox.limits import UNSENT_BYTES, RunLimits, gather_bytes
-from sandbox.pacing import meter
+from sandbox.pacing import Meter, meter
 from sandbox.polls import LongPolls, is_long_poll
 from sandbox.record import Record
 from sandbox.tools import ToolBox
@@ -79,13 +79,14 @@ class Broker(asyncio.BufferedProtocol):
         self._polls = LongPolls(limits)
         self._transport: asyncio.Transport | None = None
         self._choked = False
-        self._meter = meter(scope.user)
+        self._meter: Meter
         self._rest: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream socket has this kind
         self._transport = transport
+        self._meter = meter(self._scope.user)  # Of the loop that serves; who made this may be in another thread.
         transport.set_write_buffer_limits(high=UNSENT_BYTES)
 
     def hello(self) -> bytes:
