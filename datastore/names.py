@@ -15,6 +15,8 @@ LONGEST_SECONDS: Final = 10 * 366 * 24 * 3600.0
 NAME_BYTES: Final = {"key": 1024, "prefix": 1024}
 DEFAULT_NAME_BYTES: Final = 256
 RESERVED: Final = "@"
+LOCKS: Final = "@locks/"
+"""Before the name of a namespace: where its locks are kept, apart from its entries."""
 
 
 def name(kind: str, value: object) -> str:
@@ -34,6 +36,16 @@ def name(kind: str, value: object) -> str:
     if kind != "key" and found.startswith(RESERVED):
         raise InvalidName(f"{kind} {found!r} begins with '@', which marks what the host makes. Write another name.")
     return found
+
+
+def named(value: str) -> str:
+    """Return what may stand for a namespace in an operation: its name, or where its locks are kept.
+
+    Raises:
+        InvalidName: as `text`.
+    """
+    locked = LOCKS if value.startswith(LOCKS) else ""
+    return locked + text("namespace", value.removeprefix(locked))
 
 
 def prefix(value: object) -> str:

@@ -20,7 +20,7 @@ MOST_ITEMS = 1000
 """The most keys, mutations or entries of one operation; longer work is several operations."""
 
 Key = Annotated[str, AfterValidator(partial(names.name, "key"))]
-Namespace = Annotated[str, AfterValidator(partial(names.text, "namespace"))]
+Namespace = Annotated[str, AfterValidator(names.named)]
 Prefix = Annotated[str, AfterValidator(names.prefix)]
 Seconds = Annotated[float, AfterValidator(partial(names.seconds, "ttl_seconds"))]
 By = Annotated[int | float, BeforeValidator(partial(values.number, "by"))]
@@ -76,6 +76,7 @@ class Touch(_Mutation):
 
     kind: Literal["touch"] = "touch"
     ttl_seconds: Seconds | None = None
+    if_version: str | None = None
 
 
 class Incr(_Mutation):

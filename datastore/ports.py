@@ -60,6 +60,7 @@ class Renewal:
 
     key: str
     expires_at: datetime
+    if_version: str | None = None
 
 
 Change = Write | Removal | Renewal

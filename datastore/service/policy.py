@@ -28,6 +28,7 @@ from datastore.operations import (
     Operation,
     Put,
     Scan,
+    Touch,
     Watch,
 )
 
@@ -44,8 +45,19 @@ def require(scope: Scope, operation: Operation) -> None:
     """
     for namespace, access in _needs(operation):
         place(scope, namespace)
-        if not _allowed(scope, namespace, access):
+        if not scope.operator and namespace.startswith(names.LOCKS):
+            _require_lock(scope, operation, namespace)
+        elif not _allowed(scope, namespace, access):
             raise AccessDenied(_refusal(scope, namespace, access), namespace=namespace, access=access)
+
+
+def _require_lock(scope: Scope, operation: Operation, namespace: str) -> None:
+    """Let whoever may write a namespace use its locks, by what locks are made of."""
+    if not isinstance(operation, (Get, Apply, Watch)):
+        raise InvalidName(f"{namespace!r} holds locks, which only lock() uses. Write another name.")
+    locked = namespace.removeprefix(names.LOCKS)
+    if not _allowed(scope, locked, "write"):
+        raise AccessDenied(_refusal(scope, locked, "write"), namespace=locked, access="write")
 
 
 def _needs(operation: Operation) -> Iterator[tuple[str, Access]]:
@@ -81,7 +93,7 @@ def _asks(mutation: Mutation) -> bool:
     match mutation:
         case Put():
             return mutation.if_version is not None or mutation.if_absent
-        case Delete():
+        case Delete() | Touch():
             return mutation.if_version is not None
     return isinstance(mutation, (Incr, Check))
 
@@ -107,10 +119,16 @@ def place(scope: Scope, namespace: str) -> Place:
     """
     if scope.operator and namespace.startswith(names.RESERVED):
         return Place(scope.user, namespace)
+    if namespace.startswith(names.LOCKS):
+        return Place(scope.user, names.LOCKS + _stored(scope, namespace.removeprefix(names.LOCKS)))
+    return Place(scope.user, _stored(scope, namespace))
+
+
+def _stored(scope: Scope, namespace: str) -> str:
     named = names.name("namespace", namespace)
     if named == SELF or named.startswith(SELF + "."):
-        return Place(scope.user, _private(scope.agent, named))
-    return Place(scope.user, named)
+        return _private(scope.agent, named)
+    return named
 
 
 def _private(agent: str, named: str) -> str:

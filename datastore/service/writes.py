@@ -114,7 +114,7 @@ def _refuse_what_is_atomic(operation: Apply) -> None:
 def _ready(mutation: Mutation, limits: Limits, actor: Actor) -> Change:
     match mutation:
         case Touch():
-            return Renewal(mutation.key, expiry(actor.now, mutation.ttl_seconds))
+            return Renewal(mutation.key, expiry(actor.now, mutation.ttl_seconds), mutation.if_version)
         case Put() | Delete():
             return change(mutation, limits, actor)
     raise InvalidArgument(f"{mutation.kind} of {mutation.key!r} is one of several mutations. Send it alone.")

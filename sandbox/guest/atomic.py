@@ -17,12 +17,15 @@ from datastore.entry import Entry
 from sandbox.guest import hints
 from sandbox.guest.channel import Channel
 from sandbox.guest.faces import AsyncFace, Request, Steps, SyncFace, explained, writing
+from sandbox.guest.lease import Lease
 from sandbox.guest.views import PAGE
 
 if TYPE_CHECKING:
     from sandbox.guest.verbs import Verbs
 
 _NUMBERS: Final = itertools.count()
+_MOST: Final = PAGE - 1
+"""Of an operation's mutations one is left for the lease."""
 
 
 class Absent:
@@ -38,8 +41,9 @@ ABSENT: Final = Absent()
 class Gathered:
     """The changes of one `atomic()`, whatever namespaces it was used on."""
 
-    def __init__(self, channel: Channel, said: str) -> None:
-        self._notes = channel.uncommitted
+    def __init__(self, channel: Channel, said: str, lease: Lease | None) -> None:
+        self.lease = lease
+        self._notes = channel.unfinished
         self._number = next(_NUMBERS)
         self._said = said
         self._mutations: dict[tuple[str, str, bool], Request] = {}
@@ -53,10 +57,10 @@ class Gathered:
         if (namespace, key, checks) in self._mutations:
             done = "checked" if checks else "changed"
             raise errors.InvalidArgument(f"{key!r:.60} is {done} twice in one atomic(). Keep the last one.")
-        if len(self._mutations) == PAGE:
-            raise errors.InvalidArgument(f"atomic() takes at most {PAGE:,} changes and checks. Make several.")
+        if len(self._mutations) == _MOST:
+            raise errors.InvalidArgument(f"atomic() takes at most {_MOST:,} changes and checks. Make several.")
         self._mutations[namespace, key, checks] = mutation
-        self._notes.setdefault(self._number, f"{self._said} with {_verb(mutation)}({key!r:.60})")
+        self._notes.setdefault(self._number, hints.never_committed(f"{self._said} with {_verb(mutation)}({key!r:.60})"))
 
     def close(self) -> list[Request]:
         """End it, and return what was gathered."""
@@ -66,7 +70,7 @@ class Gathered:
 
     def __del__(self) -> None:
         if self._number in self._notes:  # The note stays, and ends a sandboxed run; a script is warned.
-            warnings.warn(hints.never_committed(self._notes[self._number]).message, RuntimeWarning, stacklevel=1)
+            warnings.warn(self._notes[self._number].message, RuntimeWarning, stacklevel=1)
 
 
 class Changes:
@@ -75,10 +79,14 @@ class Changes:
     _not_data_: ClassVar[str] = "atomic() is a handle, not data; return values."
     _said: ClassVar[str]
 
-    def __init__(self, store: Verbs, gathered: Gathered | None = None) -> None:
+    def __init__(self, store: Verbs, gathered: Gathered | None = None, *, lease: Lease | None = None) -> None:
+        if lease is not None and not isinstance(lease, Lease):
+            raise errors.InvalidArgument(
+                f'lease is what lock() gives, got {type(lease).__name__}. Write "with data_store.lock(...) as lease:".'
+            )
         self._store = store
         self._channel: Channel = store._channel  # noqa: SLF001 - one subject in two files
-        self._gathered = gathered or Gathered(self._channel, self._said)
+        self._gathered = gathered or Gathered(self._channel, self._said, lease)
 
     @explained
     def use_namespace(self, name: str) -> Self:
@@ -119,8 +127,17 @@ class Changes:
         """Make all of it or nothing; where a check does not hold, data_store.Conflict has the key and its version."""
         if self._gathered.closed:
             raise errors.InvalidArgument("this atomic() has ended. Begin another: data_store.atomic().")
-        if mutations := self._gathered.close():
+        mutations, lease = self._gathered.close(), self._gathered.lease
+        if not mutations:
+            return
+        if lease is not None:
+            mutations.append(lease.requirement())
+        try:
             yield self._store._changing({"op": "apply", "atomic": True, "mutations": mutations})  # noqa: SLF001 - as above
+        except errors.Conflict as conflict:
+            if lease is not None and lease.refused(conflict):
+                raise lease.error() from None
+            raise
 
     def _add(self, mutation: Request) -> Self:
         self._gathered.add(self._store.namespace, {"namespace": self._store.namespace, **mutation})

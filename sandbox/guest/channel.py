@@ -59,7 +59,8 @@ class Channel:
         self._loops: dict[asyncio.AbstractEventLoop, _Listener] = {}
         self._pid = os.getpid()
         self.unawaited: dict[int, tuple[str, bool]] = {}
-        self.uncommitted: dict[int, str] = {}
+        self.unfinished: dict[int, DataStoreError] = {}
+        self.locks: set[tuple[str, str]] = set()
         self.limits: dict[str, int] = self._greet()
 
     def _greet(self) -> dict[str, int]:

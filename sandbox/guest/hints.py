@@ -219,6 +219,17 @@ def never_committed(atomic: str) -> InvalidArgument:
     )
 
 
+def never_entered(lock: str) -> InvalidArgument:
+    """Return the error for a `lock()` that nobody took."""
+    return InvalidArgument(f"{lock} was never entered, so nothing was locked. {entering(lock)}")
+
+
+def entering(lock: str) -> str:
+    """Return how a lock is taken."""
+    block = "async with" if ".aio." in lock else "with"
+    return f'Write "{block} {lock} as lease:".'
+
+
 def not_atomic(name: str, known: Collection[str]) -> UnknownVerb:
     """Return the error for what `atomic()` does not have."""
     if name.startswith(("get", "exists", "list", "count", "keys", "items", "update")):

@@ -211,8 +211,8 @@ def _arguments(run: Callable[..., Any], offered: tuple[Any, ...]) -> tuple[Any, 
 def _refuse_unawaited(channel: Channel) -> None:
     """End a run that forgot an `await`: what its author believes was done was not."""
     gc.collect()
-    for text in channel.uncommitted.values():
-        raise hints.never_committed(text)
+    for error in channel.unfinished.values():
+        raise error
     for text, writes in channel.unawaited.values():
         raise hints.never_awaited(text, writes=writes)
 

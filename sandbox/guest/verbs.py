@@ -19,6 +19,7 @@ from sandbox.guest import hints, wire
 from sandbox.guest.atomic import ABSENT, Absent, AsyncAtomic, Atomic
 from sandbox.guest.channel import Channel, too_many_values
 from sandbox.guest.faces import AsyncFace, Pause, Request, SyncFace, drive, explained, verb, writing
+from sandbox.guest.lease import AsyncLock, Lease, Lock
 from sandbox.guest.views import PAGE, AsyncView, Span, View
 from sandbox.guest.watching import POLL_SECONDS, AsyncWatch, Watch, watch_request
 
@@ -518,13 +519,26 @@ class DataStore(Verbs, SyncFace):
         return View(self, Span.of(prefix, after, limit, reverse=reverse), "value", _pair)
 
     @explained
-    def atomic(self) -> Atomic:
+    def atomic(self, *, lease: Lease | None = None) -> Atomic:
         """Return what gathers checks and changes, and makes all of them or none at the end of a `with`, or at commit().
+
+        With a lease of lock() it commits only while that is held.
 
         Example: `with data_store.atomic() as changes: changes.incr("alice", -5).incr("bob", 5)`
         """
         self._changing({})
-        return Atomic(self)
+        return Atomic(self, lease=lease)
+
+    @explained
+    def lock(self, name: str, ttl_seconds: float = 30, wait_seconds: float = 0) -> Lock:
+        """Return a lock for `with`, which gives its lease; where others hold it for so long raise LockUnavailable.
+
+        The lease renews itself while it is held, and expires after ttl_seconds where its holder dies.
+
+        Example: `with data_store.lock("report", wait_seconds=10) as lease: ...`
+        """
+        self._changing({})
+        return Lock(self, name, ttl_seconds, wait_seconds)
 
     @explained
     def watch(self, prefix: str | None = None, *, cursor: str | None = None, timeout_seconds: float = 30) -> Watch:
@@ -586,13 +600,22 @@ class AsyncDataStore(Verbs, AsyncFace):
         return AsyncView(self, Span.of(prefix, after, limit, reverse=reverse), "value", _pair)
 
     @explained
-    def atomic(self) -> AsyncAtomic:
+    def atomic(self, *, lease: Lease | None = None) -> AsyncAtomic:
         """Return what gathers checks and changes, and makes all of them or none at the end of an `async with`.
 
         Example: `async with data_store.aio.atomic() as changes: changes.incr("alice", -5).incr("bob", 5)`
         """
         self._changing({})
-        return AsyncAtomic(self)
+        return AsyncAtomic(self, lease=lease)
+
+    @explained
+    def lock(self, name: str, ttl_seconds: float = 30, wait_seconds: float = 0) -> AsyncLock:
+        """Return a lock for `async with`, which gives its lease; where others hold it raise LockUnavailable.
+
+        Example: `async with data_store.aio.lock("report", wait_seconds=10) as lease: ...`
+        """
+        self._changing({})
+        return AsyncLock(self, name, ttl_seconds, wait_seconds)
 
     @explained
     def watch(self, prefix: str | None = None, *, cursor: str | None = None, timeout_seconds: float = 30) -> AsyncWatch:

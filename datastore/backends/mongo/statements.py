@@ -168,7 +168,10 @@ def _increment_anyhow(place: Place, change: Increment, actor: Actor) -> list[Req
 
 def renew(place: Place, renewal: Renewal, actor: Actor) -> UpdateOne:
     """Move the expiry of the live entry, and nothing else."""
-    return UpdateOne(named(place, renewal.key) | live(actor.now), {"$set": {"expiresAt": renewal.expires_at}})
+    wanted = named(place, renewal.key) | live(actor.now)
+    if renewal.if_version is not None:
+        wanted["version"] = renewal.if_version
+    return UpdateOne(wanted, {"$set": {"expiresAt": renewal.expires_at}})
 
 
 def count_reads(access: Access) -> UpdateOne:

@@ -77,6 +77,7 @@ REPLACE: Final = update(entries).where(*_LIVE, _AT_VERSION)
 REMOVE: Final = delete(entries).where(*_LIVE)
 REMOVE_VERSION: Final = delete(entries).where(*_LIVE, _AT_VERSION)
 RENEW: Final = update(entries).where(*_LIVE)
+RENEW_VERSION: Final = RENEW.where(_AT_VERSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,10 @@ def step(place: Place, change: Change, actor: Actor) -> Statement:
         case Removal():
             return Statement(here, REMOVE_VERSION, live | {"at_version": change.if_version}, conditional=True)
         case Renewal():
-            return Statement(here, RENEW, live | {"expires_at": to_ms(change.expires_at)}, conditional=True)
+            parameters = live | {"expires_at": to_ms(change.expires_at)}
+            if change.if_version is None:
+                return Statement(here, RENEW, parameters, conditional=True)
+            return Statement(here, RENEW_VERSION, parameters | {"at_version": change.if_version}, conditional=True)
 
 
 def _written(place: Place, write: Write, actor: Actor, live: dict[str, object]) -> Statement:
