@@ -20,7 +20,7 @@ _SET = "data_store.set(key, value)"
 _FILTER = "[v for k, v in data_store.items(prefix='...') if ...], which filters in Python"
 _WAIT = "data_store.wait_for(key, timeout_seconds=30)"
 _WATCH = "for change in data_store.watch(prefix, timeout_seconds=30): ..."
-_CLAIM = "data_store.add(key, value, ttl_seconds=30), which is True for one caller only"
+_LOCK = "with data_store.lock(name, wait_seconds=10) as lease: ..."
 
 INSTEAD: Final[dict[str, str]] = {
     "put": _SET,
@@ -60,8 +60,8 @@ INSTEAD: Final[dict[str, str]] = {
     "multi": _ATOMIC,
     "pipeline": _ATOMIC,
     "commit": _ATOMIC,
-    "lock": _CLAIM,
-    "acquire": _CLAIM,
+    "acquire": _LOCK,
+    "mutex": _LOCK,
     "wait": _WAIT,
     "wait_until": _WAIT,
     "blpop": _WAIT,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from sandbox import ConnectedDataStore, connect
-from tests.processes.worker import COUNTERS, INCREMENTS, JOBS, LINES, TRANSFERS
+from tests.processes.worker import COUNTERS, INCREMENTS, JOBS, LINES, TRANSFERS, TURNS
 from tests.world import SEPARATE, address
 
 WAIT_SECONDS = 240
@@ -30,9 +30,9 @@ class Crew:
         self.url = url
         self._workers = [_start(url, f"w{turn}") for turn in range(MOST)]
 
-    def begin(self, user: str, roles: list[tuple[str, ...]]) -> list[Worker]:
-        """Give each worker its role, and let them all go when the last is ready."""
-        workers = self._workers[: len(roles)]
+    def begin(self, user: str, roles: list[tuple[str, ...]], after: int = 0) -> list[Worker]:
+        """Give each worker its role, and let them all go when the last is ready; the first `after` are at work."""
+        workers = [each for each in self._workers if each.poll() is None][after : after + len(roles)]
         for worker, role in zip(workers, roles, strict=True):
             say(worker, json.dumps([user, *role]))
         assert [hear(worker) for worker in workers] == ["ready"] * len(workers)
@@ -143,3 +143,22 @@ def test_transfers_keep_their_sum_at_every_moment_although_one_is_killed_within(
     assert [json.loads(told), *(json.loads(hear(each)) for each in others[1:])] == [TRANSFERS] * 7
     assert sum(store.get_all("counter:").values()) == 1000
     assert looks > 1
+
+
+def test_under_one_lock_eight_never_overlap_although_one_is_killed_and_one_stopped_in_it(
+    crew: Crew, user: str, store: ConnectedDataStore
+) -> None:
+    (stalled,) = crew.begin(user, [("stall",)])
+    assert hear(stalled) == "claimed"
+    *others, dying = crew.begin(user, [*([("guard",)] * 6), ("die_holding",)], after=1)
+    first = json.loads(hear(others[0]))
+    stalled.send_signal(signal.SIGCONT)
+    told = [first, *(json.loads(hear(each)) for each in others[1:]), json.loads(hear(stalled))]
+    assert dying.wait(WAIT_SECONDS) == -signal.SIGKILL
+    turns = store.get("turns")
+    tokens = [token for _, token in turns]
+    assert tokens == sorted(set(tokens))
+    assert sorted(tokens) == sorted(token for each in told for token in each)
+    assert len(tokens) == 7 * TURNS
+    # The one who was killed had a token, and the one who was stopped gave one up.
+    assert tokens[-1] == len(tokens) + 2

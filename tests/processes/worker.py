@@ -24,6 +24,9 @@ JOBS: Final = 500
 INCREMENTS: Final = 200
 LINES: Final = 20
 TRANSFERS: Final = 30
+TURNS: Final = 5
+LEASE_SECONDS: Final = 2.0
+WAIT_SECONDS: Final = 120.0
 COUNTERS: Final = [f"counter:{number}" for number in range(10)]
 
 
@@ -93,8 +96,43 @@ def die(store: ConnectedDataStore, name: str) -> int:
     return transfer(store, name)
 
 
+def guard(store: ConnectedDataStore, name: str) -> list[int]:
+    """Append to one list by reading and writing it, which is right only while nobody else does; return the tokens."""
+    tokens = []
+    for _ in range(TURNS):
+        with store.lock("log", ttl_seconds=LEASE_SECONDS, wait_seconds=WAIT_SECONDS) as lease:
+            if not store.add("inside", name):
+                raise AssertionError(f"{store.get('inside')} is inside")
+            store.set("turns", [*store.get("turns", []), [name, lease.token]])
+            store.delete("inside")
+            tokens.append(lease.token)
+    return tokens
+
+
+def die_holding(store: ConnectedDataStore, name: str) -> None:
+    """Be killed with the lock in hand."""
+    del name
+    with store.lock("log", ttl_seconds=LEASE_SECONDS, wait_seconds=WAIT_SECONDS):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stall(store: ConnectedDataStore, name: str) -> list[int]:
+    """Be stopped between a claim and its token; once let go, do as the others."""
+    call = store._channel.call
+
+    def stopping(request: Any) -> Any:
+        if request.get("mutations", [{}])[0].get("kind") == "incr":
+            store._channel.call = call  # type: ignore[method-assign]  # once is enough
+            print("claimed", flush=True)  # noqa: T201 - how it speaks to the test
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return call(request)
+
+    store._channel.call = stopping  # type: ignore[method-assign]  # to stop just there
+    return guard(store, name)
+
+
 ROLES: Final[dict[str, Callable[..., Any]]] = {
-    each.__name__: each for each in (count, claim, append, overwrite, transfer, die)
+    each.__name__: each for each in (count, claim, append, overwrite, transfer, die, guard, die_holding, stall)
 }
 
 
