@@ -25,7 +25,8 @@ T = TypeVar("T")
 
 _ENDINGS: Final = ["drop", "rename", "dropDatabase", "invalidate"]
 _CHANGES: Final[list[Document]] = [
-    {"operationType": {"$in": ["insert", "replace", "delete"]}},
+    {"operationType": "delete"},
+    {"operationType": {"$in": ["insert", "replace"]}, "fullDocument.version": {"$exists": True}},
     {"operationType": "update", "updateDescription.updatedFields.version": {"$exists": True}},
 ]
 _SHOWN: Final = {
