@@ -35,7 +35,7 @@ from tests.docs.refusals import followed, refusals, started
 
 _TABLE: Final = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 RESERVED: Final = "(Reserved: nothing raises it yet.)"
-_FACES: Final = ("use_namespace", "private", "read_only", "atomic")
+_FACES: Final = ("use_namespace", "private", "read_only", "atomic", "lock")
 _VIEWS: Final = ("keys", "items", "watch")
 
 
