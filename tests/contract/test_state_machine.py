@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from datastore.errors import Conflict, NotANumber, NotSupported, ValueNotStorable
+from datastore.errors import Conflict, LockUnavailable, NotANumber, NotSupported, ValueNotStorable
 from sandbox import ConnectedDataStore
+from sandbox.guest.lease import Lock
 from tests.world import BACKENDS, Loop, World, world
 
 KEYS = st.sampled_from(
@@ -44,6 +45,7 @@ VALUES = (
 )
 METADATA = st.dictionaries(OBJECT_KEYS, SCALARS, max_size=2)
 NUMBERS = st.sampled_from([1, -1, 0.5, 1e308, 2**62, -(2**63)])
+LEASE_SECONDS = 90.0
 TTLS = st.none() | st.sampled_from([5.0, 60.0])
 
 
@@ -100,6 +102,16 @@ class Model:
         known.metadata = {**known.metadata, **metadata}
 
 
+@dataclass
+class Holding:
+    """What the model knows of a lock that was taken and not given back."""
+
+    lock: Lock
+    agent: str
+    token: int
+    expires: float
+
+
 class StoreMachine(RuleBasedStateMachine):
     """Two agents of one user against the model; a second user, who must stay empty."""
 
@@ -112,9 +124,13 @@ class StoreMachine(RuleBasedStateMachine):
         self.agents = {name: self.world.agent(agent=name) for name in ("x", "y")}
         self.stranger = self.world.agent(user="stranger")
         self.model = Model()
+        self.taken: list[Holding] = []
+        self.tokens: dict[str, int] = {}
 
     def teardown(self) -> None:
         try:
+            while self.taken:
+                self.give_back(len(self.taken) - 1)
             assert self.stranger.list_namespaces() == []
             self.world.flush()
             for namespace in list(self.model.held):
@@ -350,6 +366,29 @@ class StoreMachine(RuleBasedStateMachine):
             self.model.put(goal, key, known.value, {}, ttl, entry.version, "x")
             copied = self.model.held[goal][key]
             copied.metadata, copied.reads = dict(known.metadata), copied.reads + 1
+
+    @rule(agent=st.sampled_from(["x", "y"]), namespace=NAMESPACES)
+    def take(self, agent: str, namespace: str) -> None:
+        lock = self.at(agent, namespace).lock("l", ttl_seconds=LEASE_SECONDS)
+        here = [each for each in self.taken if each.lock.namespace == lock.namespace]
+        if any(each.agent == agent or each.expires > self.model.now for each in here):
+            with pytest.raises(LockUnavailable):
+                lock.__enter__()
+            return
+        self.tokens[namespace] = self.tokens.get(namespace, 0) + 1
+        lease = lock.__enter__()
+        assert lease.token == self.tokens[namespace]
+        self.taken.append(Holding(lock, agent, lease.token, self.model.now + LEASE_SECONDS))
+
+    @precondition(lambda self: self.taken)
+    @rule(which=st.integers(0, 5))
+    def give_back(self, which: int) -> None:
+        mine = self.taken.pop(which % len(self.taken))
+        if mine.expires > self.model.now:
+            mine.lock.__exit__(None, None, None)
+            return
+        with pytest.raises(LockUnavailable, match="was lost"):
+            mine.lock.__exit__(None, None, None)
 
     @precondition(lambda self: self.model.now < 300)  # A real server's clock is not ahead of ours.
     @rule(seconds=st.sampled_from([1.0, 5.0, 60.0]))
