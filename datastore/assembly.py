@@ -31,7 +31,7 @@ async def open_store(
     """Open a store, and close it with what was counted written.
 
     Args:
-        url: `sqlite:///FILE`, `mongodb://HOST/DATABASE`; default: the settings' URL.
+        url: `sqlite:///FILE`, `postgresql://HOST/DATABASE`, `mongodb://HOST/DATABASE`; default: the settings' URL.
         settings: frozen settings; default: from the environment.
         clock: where time comes from; default: the machine.
 

@@ -1,21 +1,29 @@
-"""What every suite shares: a host's event loop, one real MongoDB for the session, and a fresh world per test."""
+"""What every suite shares: a host's event loop, real servers for the session, and a fresh world per test."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.packages import packages_for_agents
 from tests.servers.mongo import mongod
-from tests.world import BACKENDS, REAL, Loop, World, world
+from tests.servers.postgres import postgres
+from tests.world import BACKENDS, REAL, Loop, Servers, World, world
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """The URL of a real MongoDB without a database; that it cannot start is an error."""
     with mongod() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a real PostgreSQL; that it cannot start is an error."""
+    with postgres() as url:
         yield url
 
 
@@ -33,25 +41,22 @@ def host_loop() -> Iterator[Loop]:
     loop.stop()
 
 
-@pytest.fixture
-def server_on_demand(request: pytest.FixtureRequest) -> Callable[[], str]:
-    """Start the server only for those tests that talk to it."""
-    return lambda: str(request.getfixturevalue("server"))
+@pytest.fixture(scope="session")
+def servers(request: pytest.FixtureRequest) -> Servers:
+    """Start a server only for those tests that talk to it."""
+    fixtures = {"mongodb": "server", "postgresql": "postgres_server"}
+    return lambda scheme: str(request.getfixturevalue(fixtures[scheme]))
 
 
 @pytest.fixture(params=BACKENDS)
-def the_world(
-    request: pytest.FixtureRequest, host_loop: Loop, tmp_path: Path, server_on_demand: Callable[[], str]
-) -> Iterator[World]:
+def the_world(request: pytest.FixtureRequest, host_loop: Loop, tmp_path: Path, servers: Servers) -> Iterator[World]:
     """A store on each backend in turn."""
-    with world(host_loop, request.param, tmp_path, server_on_demand) as made:
+    with world(host_loop, request.param, tmp_path, servers) as made:
         yield made
 
 
 @pytest.fixture(params=REAL)
-def large_world(
-    request: pytest.FixtureRequest, host_loop: Loop, tmp_path: Path, server_on_demand: Callable[[], str]
-) -> Iterator[World]:
+def large_world(request: pytest.FixtureRequest, host_loop: Loop, tmp_path: Path, servers: Servers) -> Iterator[World]:
     """A store on each real engine: for amounts that the mock, which scans all it holds for every key, cannot hold."""
-    with world(host_loop, request.param, tmp_path, server_on_demand) as made:
+    with world(host_loop, request.param, tmp_path, servers) as made:
         yield made

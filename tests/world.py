@@ -20,13 +20,17 @@ from datastore.service.store import Store
 from sandbox import ConnectedDataStore, connect
 from tests.servers.mock_mongo import mock_backend
 from tests.servers.mongo import fresh_database
+from tests.servers.postgres import fresh_postgres
 
 T = TypeVar("T")
 
-REAL: Final = ("sqlite", "motor", "pymongo")
+REAL: Final = ("sqlite", "postgresql", "motor", "pymongo")
 BACKENDS: Final = (*REAL, "mock")
-SEPARATE: Final = ("sqlite", "motor")
+SEPARATE: Final = ("sqlite", "postgresql", "motor")
 """One of each engine that several processes can open."""
+Servers = Callable[[str], str]
+"""The URL of a real server, by the scheme of its URLs; it is started when it is first asked for."""
+
 NEVER_FLUSH: Final = 3600.0
 WAIT_SECONDS: Final = 60
 
@@ -109,10 +113,10 @@ class World:
 
 
 @contextmanager
-def world(loop: Loop, backend: str, folder: Path, server: Callable[[], str]) -> Iterator[World]:
+def world(loop: Loop, backend: str, folder: Path, servers: Servers) -> Iterator[World]:
     """Open a store on a fresh database of a backend."""
     clock = ManualClock()
-    opening = opened(backend, folder, server, clock)
+    opening = opened(backend, folder, servers, clock)
     store = loop.run(opening.__aenter__())
     made = World(loop, store, clock, backend)
     try:
@@ -122,12 +126,12 @@ def world(loop: Loop, backend: str, folder: Path, server: Callable[[], str]) -> 
         loop.run(opening.__aexit__(None, None, None))
 
 
-def opened(backend: str, folder: Path, server: Callable[[], str], clock: Clock) -> AbstractAsyncContextManager[Store]:
+def opened(backend: str, folder: Path, servers: Servers, clock: Clock) -> AbstractAsyncContextManager[Store]:
     """Return the context in which the store is open; its counts are flushed only by hand."""
 
     @asynccontextmanager
     async def opening() -> AsyncIterator[Store]:
-        with address(backend, folder, server) as url:
+        with address(backend, folder, servers) as url:
             store = Store(await _engine(backend, url, clock), clock=clock, flush_seconds=NEVER_FLUSH)
             try:
                 yield store
@@ -145,10 +149,13 @@ async def _engine(backend: str, url: str, clock: Clock) -> Engine:
 
 
 @contextmanager
-def address(backend: str, folder: Path, server: Callable[[], str]) -> Iterator[str]:
+def address(backend: str, folder: Path, servers: Servers) -> Iterator[str]:
     """Yield the URL of a fresh database of a backend."""
     if backend in ("motor", "pymongo"):
-        with fresh_database(server()) as url:
+        with fresh_database(servers("mongodb")) as url:
+            yield url
+    elif backend == "postgresql":
+        with fresh_postgres(servers("postgresql")) as url:
             yield url
     else:
         yield f"sqlite:///{folder / 'store.db'}"

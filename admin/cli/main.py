@@ -57,8 +57,8 @@ def datastore(
 ) -> None:
     """Run agents on their users' data, and look after that data.
 
-    The store is the one that --url or DATASTORE_URL names: sqlite:///FILE, mongodb://HOST/DATABASE; without either, a
-    SQLite file in the platform's data folder.
+    The store is the one that --url or DATASTORE_URL names: sqlite:///FILE, postgresql://HOST/DATABASE,
+    mongodb://HOST/DATABASE; without either, a SQLite file in the platform's data folder.
     """
     ctx.obj.debug = debug
     if ctx.invoked_subcommand is None:

@@ -16,18 +16,21 @@ from datastore.operations import Apply, Put
 from sandbox import ConnectedDataStore, connect
 from tests.admin.words import Ended, environment
 from tests.servers.mongo import fresh_database
+from tests.servers.postgres import fresh_postgres
+from tests.world import Servers
 
 Command = Callable[..., Ended]
 
 
-@pytest.fixture(params=["sqlite", "mongodb"])
-def url(request: pytest.FixtureRequest, tmp_path: Path, server_on_demand: Callable[[], str]) -> Iterator[str]:
+@pytest.fixture(params=["sqlite", "postgresql", "mongodb"])
+def url(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers) -> Iterator[str]:
     """The URL of an empty store, on each engine in turn."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'store.db'}"
         return
-    with fresh_database(server_on_demand()) as fresh:
-        yield fresh
+    fresh = fresh_database if request.param == "mongodb" else fresh_postgres
+    with fresh(servers(request.param)) as made:
+        yield made
 
 
 @pytest.fixture

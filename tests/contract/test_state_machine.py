@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from datastore.errors import Conflict, LockUnavailable, NotANumber, NotSupported, ValueNotStorable
 from sandbox import ConnectedDataStore
 from sandbox.guest.lease import Lock
-from tests.world import BACKENDS, Loop, World, world
+from tests.world import BACKENDS, Loop, Servers, World, world
 
 KEYS = st.sampled_from(
     ["a", "a-1", "a:2", "A-2", "b", "é", "/", "%", "$x", "a.b", "\ud7ff", "\U0010ffff", "\U0010ffffz"]
@@ -414,11 +414,11 @@ def machine(
     request: pytest.FixtureRequest,
     host_loop: Loop,
     tmp_path_factory: pytest.TempPathFactory,
-    server_on_demand: Callable[[], str],
+    servers: Servers,
 ) -> type[StoreMachine]:
     def open_world(stack: ExitStack) -> World:
         folder: Path = tmp_path_factory.mktemp("machine")
-        return stack.enter_context(world(host_loop, request.param, folder, server_on_demand))
+        return stack.enter_context(world(host_loop, request.param, folder, servers))
 
     return type("Machine", (StoreMachine,), {"open_world": staticmethod(open_world)})
 

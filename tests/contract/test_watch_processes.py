@@ -18,6 +18,8 @@ from pymongo.errors import AutoReconnect
 from datastore import Settings
 from sandbox import connect
 from tests.servers.mongo import fresh_database
+from tests.servers.postgres import fresh_postgres
+from tests.world import Servers
 
 CHANGES = 1000
 WATCHERS = 2
@@ -60,13 +62,14 @@ def write(url: str, halfway: Callable[[], None] = lambda: None) -> list[str | No
     return made
 
 
-@pytest.fixture(params=["sqlite", "mongod"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(params=["sqlite", "postgresql", "mongodb"])
+def url(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'store.db'}"
         return
-    with fresh_database(str(request.getfixturevalue("server"))) as fresh:
-        yield fresh
+    fresh = fresh_database if request.param == "mongodb" else fresh_postgres
+    with fresh(servers(request.param)) as made:
+        yield made
 
 
 def test_watchers_in_other_processes_see_each_change_once_and_in_order(url: str) -> None:

@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,8 @@ import pytest
 from tests.docs.pages import ROOT, blocks
 from tests.docs.playing import environment
 from tests.servers.mongo import fresh_database
+from tests.servers.postgres import fresh_postgres
+from tests.world import Servers
 
 DEMO: Final = ROOT / "docs" / "examples" / "demo.py"
 SECONDS: Final = 120
@@ -63,11 +67,14 @@ def without_numbers(line: str) -> str:
     return re.sub(r"[ \d.]*\d[\d.]*", " N", line).rstrip()
 
 
-def test_the_demo_works_on_mongodb_and_again_on_what_it_left_there(server: str) -> None:
-    with fresh_database(server) as url:
+@pytest.mark.parametrize(("fresh", "scheme"), [(fresh_database, "mongodb"), (fresh_postgres, "postgresql")])
+def test_the_demo_works_on_a_server_and_again_on_what_it_left_there(
+    servers: Servers, fresh: Callable[[str], AbstractContextManager[str]], scheme: str
+) -> None:
+    with fresh(servers(scheme)) as url:
         first, second = demo(url), demo(DATASTORE_URL=url)
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-    assert first.stdout.startswith("Store: mongodb.")
+    assert first.stdout.startswith(f"Store: {scheme}.")
     assert re.search(r"index +cpython/json +done.* \d+ words, 0 removed", second.stdout)
 
 

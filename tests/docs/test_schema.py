@@ -8,13 +8,18 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
 import pymongo
 import pytest
 from bson import json_util
+from sqlalchemy.dialects import postgresql
 
+from datastore.backends.sql import postgres
+from datastore.backends.sql.schema import creation
 from sandbox import connect
 from tests.docs.pages import ROOT, Block, blocks
 from tests.servers.mongo import fresh_database
+from tests.servers.postgres import fresh_postgres
 
 PAGE: Final = ROOT / "docs" / "schema.md"
 
@@ -58,8 +63,26 @@ def test_a_file_of_sqlite_has_the_table_that_the_page_shows(tmp_path: Path) -> N
     assert [re.sub(r" +\n", "\n", each) for each in made] == _statements(only("sql").text)
 
 
+def test_a_database_of_postgresql_has_the_table_that_the_page_shows(postgres_server: str) -> None:
+    shown = only("postgresql").text
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy gives it no types
+    made = [str(each.compile(dialect=dialect)) for each in creation(postgres)]
+    assert [re.sub(r" *\n+", "\n", each).strip() for each in made] == _statements(shown)
+    with fresh_postgres(postgres_server) as url:
+        stored_by(url)
+        with psycopg.connect(url) as connection:
+            indexes = connection.execute("SELECT indexname FROM pg_indexes WHERE schemaname = 'datastore'").fetchall()
+            collations = connection.execute(
+                "SELECT column_name, collation_name FROM information_schema.columns "
+                "WHERE table_name = 'entries' AND collation_name IS NOT NULL"
+            ).fetchall()
+    keys = {"entries_pkey", "changes_pkey", "change_horizons_pkey"}
+    assert {name for (name,) in indexes} == keys | set(re.findall(r"INDEX IF NOT EXISTS (\w+)", shown))
+    assert dict(collations) == dict(re.findall(r'(\w+) TEXT COLLATE "(C)"', shown))
+
+
 def _statements(text: str) -> list[str]:
-    return [each.strip() for each in re.split(r"^(?=CREATE)", text, flags=re.MULTILINE) if each.strip()]
+    return [each.strip() for each in re.split(r"^(?=CREATE|DO)", text, flags=re.MULTILINE) if each.strip()]
 
 
 @pytest.mark.parametrize("name", ["value", "metadata"])

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pymongo
 import pytest
 
+from datastore.backends.clocks import check_clock
 from datastore.backends.mongo import MongoBackend, opening
 from datastore.document import Span
 from datastore.errors import ConfigurationError, StoreUnavailable
@@ -132,9 +133,9 @@ def test_hosts_are_named_without_credentials(url: str, named: str) -> None:
 @pytest.mark.parametrize("direction", [-1, 1])
 def test_clocks_that_differ_warn_and_then_refuse(caplog: pytest.LogCaptureFixture, direction: int) -> None:
     def compare(seconds: float) -> None:
-        opening.check_clock(NOW + direction * timedelta(seconds=seconds), NOW, NOW, "host:1")
+        check_clock(NOW + direction * timedelta(seconds=seconds), NOW, NOW, "MongoDB at host:1")
 
-    with caplog.at_level(logging.WARNING, "datastore.mongo"):
+    with caplog.at_level(logging.WARNING, "datastore.clocks"):
         compare(1.9)
         assert caplog.messages == []
         compare(2.5)
@@ -145,7 +146,7 @@ def test_clocks_that_differ_warn_and_then_refuse(caplog: pytest.LogCaptureFixtur
 
 
 def test_a_slow_answer_is_no_difference_of_clocks(caplog: pytest.LogCaptureFixture) -> None:
-    opening.check_clock(NOW + timedelta(seconds=50), NOW, NOW + timedelta(seconds=100), "host:1")
+    check_clock(NOW + timedelta(seconds=50), NOW, NOW + timedelta(seconds=100), "host:1")
     assert caplog.messages == []
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from sandbox import ConnectedDataStore, connect
 from tests.processes.worker import COUNTERS, INCREMENTS, JOBS, LINES, TRANSFERS, TURNS
-from tests.world import SEPARATE, address
+from tests.world import SEPARATE, Servers, address
 
 WAIT_SECONDS = 240
 MOST = 16
@@ -78,10 +78,10 @@ def has_spoken(worker: Worker) -> bool:
 
 
 @pytest.fixture(scope="module", params=SEPARATE)
-def crew(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crew]:
+def crew(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Iterator[Crew]:
     """Workers on a fresh database of each engine that several processes can open."""
     folder = tmp_path_factory.mktemp("processes")
-    with address(request.param, folder, lambda: str(request.getfixturevalue("server"))) as url:
+    with address(request.param, folder, servers) as url:
         made = Crew(url)
         yield made
         made.end()

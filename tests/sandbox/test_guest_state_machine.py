@@ -154,7 +154,7 @@ def test_any_sequence_of_verbs_in_a_guest_does_what_it_does_to_a_dict(
 ) -> None:
     def open_world(stack: ExitStack) -> World:
         folder: Path = tmp_path_factory.mktemp("guest")
-        base = stack.enter_context(world(host_loop, "sqlite", folder, lambda: ""))
+        base = stack.enter_context(world(host_loop, "sqlite", folder, lambda _scheme: ""))
         return SandboxedWorld(base, stack)
 
     machine: type[StoreMachine] = type("Machine", (StoreMachine,), {"open_world": staticmethod(open_world)})
@@ -168,7 +168,7 @@ def test_any_sequence_of_verbs_in_a_guest_does_what_it_does_to_a_dict(
 
 
 def test_the_relay_tells_of_errors(host_loop: Loop, tmp_path: Path) -> None:
-    with world(host_loop, "sqlite", tmp_path, lambda: "") as base, ExitStack() as stack:
+    with world(host_loop, "sqlite", tmp_path, lambda _scheme: "") as base, ExitStack() as stack:
         store = SandboxedWorld(base, stack).agent()
         with pytest.raises(DataStoreError, match="key must be a string"):
             store.get(5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from datastore.backends.sql import SqlBackend, atomics, sqlite
 from datastore.ports import Requirement, Step
@@ -20,7 +21,7 @@ async def test_two_that_each_require_what_the_other_writes_never_both_commit(
     """The first waits with its commit until the second has met its lock, or has come as far as its own commit."""
     other = await opened(url, Clock())
     inside, met = asyncio.Event(), asyncio.Event()
-    make, is_busy = atomics._make, sqlite.is_busy
+    make, passes = atomics._make, sqlite.passes
 
     async def held(*given: object) -> object:
         applied = await make(*given)  # type: ignore[arg-type]  # passed on as it came
@@ -31,12 +32,12 @@ async def test_two_that_each_require_what_the_other_writes_never_both_commit(
             await met.wait()
         return applied
 
-    def busy(error: object) -> bool:
+    def busy(error: DBAPIError) -> bool:
         met.set()
-        return is_busy(error)  # type: ignore[arg-type]  # as above
+        return passes(error)
 
     monkeypatch.setattr(atomics, "_make", held)
-    monkeypatch.setattr(sqlite, "is_busy", busy)
+    monkeypatch.setattr(sqlite, "passes", busy)
     version = None if absent else "v1"
     if not absent:
         await apply(file_store, put("x"), put("y"))

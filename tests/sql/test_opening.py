@@ -140,7 +140,7 @@ async def test_a_missing_index_is_made_again(url: str, path: Path) -> None:
         "sqlite://user:secret@host/a.db",
         "sqlite:///a.db?mode=ro",
         "sqlite:///a\0.db",
-        "postgresql://host/a",
+        "mysql://host/a",
     ],
 )
 async def test_a_url_of_another_form_is_refused_with_the_forms_there_are(url: str) -> None:

@@ -139,7 +139,7 @@ async def test_get_stops_at_its_bytes_in_the_order_asked_and_names_the_rest(stor
         found, asked = await store.get(HERE, asked, at(0))
         answers.append(([entry.key for entry in found], asked))
 
-    assert answers == [(["d"], ["c", "b", "a"]), (["c", "b"], ["a"]), (["a"], [])]
+    assert answers == [(["d"], ["nothing", "c", "b", "a"]), (["c", "b"], ["a"]), (["a"], [])]
 
 
 async def test_a_thousand_keys_of_the_longest_kind_are_got_and_peeked_at_once(store: SqlBackend) -> None:

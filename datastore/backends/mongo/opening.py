@@ -19,14 +19,13 @@ from dns.exception import DNSException
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import InvalidName, OperationFailure, PyMongoError
 
+from datastore.backends.clocks import check_clock
 from datastore.backends.mongo import indexes
 from datastore.backends.mongo.driver import Client, Collection, Database, Listener, client, maybe_await
 from datastore.errors import ConfigurationError, StoreUnavailable
 from datastore.settings import Settings
 
 DEFAULT_DATABASE: Final = "datastore"
-WARN_SECONDS: Final = 2.0
-REFUSE_SECONDS: Final = 30.0
 INDEXING_SECONDS: Final = 3600.0
 """How long making a missing index may take on a large collection; a start waits for it."""
 CLOSING_SECONDS: Final = 2.0
@@ -70,7 +69,7 @@ async def examine(database: Database, entries: Collection, url: str, settings: S
         options = await entries.options()
         await _warn_of_long_transactions(database, at, settings.operation_timeout_seconds)
     server: datetime = hello["localTime"]
-    check_clock(server.replace(tzinfo=UTC), before, after, at)
+    check_clock(server.replace(tzinfo=UTC), before, after, f"MongoDB at {at}")
     if options.get("collation"):
         raise ConfigurationError(
             "The MongoDB collection has a collation, so it would confuse keys that differ in case or accents. "
@@ -92,22 +91,6 @@ async def _warn_of_long_transactions(database: Database, at: str, seconds: float
             "others wait for its keys until then. Start it with --setParameter %s=%d",
             *(at, found[name], name, max(int(seconds), 1)),
         )
-
-
-def check_clock(server: datetime, before: datetime, after: datetime, at: str) -> None:
-    """Compare the server's clock with this host's, which was read before and after it.
-
-    Raises:
-        ConfigurationError: they differ by more than `REFUSE_SECONDS`: entries would expire at the wrong time.
-    """
-    apart = max((before - server).total_seconds(), (server - after).total_seconds())
-    if apart > REFUSE_SECONDS:
-        raise ConfigurationError(
-            f"The clocks of this host and of MongoDB at {at} differ by {apart:.0f} seconds; "
-            f"{REFUSE_SECONDS:.0f} is the most. Synchronise both, for example with NTP."
-        )
-    if apart > WARN_SECONDS:
-        _log.warning("the clocks of this host and of MongoDB at %s differ by %.1f seconds", at, apart)
 
 
 async def index(entries: Collection, at: str, *, collect_garbage: bool = True) -> None:

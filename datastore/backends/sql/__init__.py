@@ -1,4 +1,4 @@
-"""Entries in SQL, through SQLAlchemy Core: an embedded SQLite file, or memory."""
+"""Entries in SQL, through SQLAlchemy Core: an embedded SQLite file, memory, or a PostgreSQL database."""
 
 from datastore.backends.sql.backend import SqlBackend
 

@@ -1,6 +1,7 @@
 """All or nothing: several changes in one transaction, which a condition that does not hold rolls back.
 
-The transaction begins with the write lock, so what a requirement reads stays so until the commit.
+The transaction ends as if it were alone: it has the write lock from its beginning, or it is serializable and made again
+where somebody changed what a requirement read.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ async def _make(job: Job, steps: Sequence[Step], actor: Actor) -> Applied:
                 await increments.inside(job, place, clause, actor)
                 outcomes[number] = Outcome(applied=True, version=clause.version)
             case _:
-                changes.append((number, writes.step(place, clause, actor)))
+                changes.append((number, writes.step(job.dialect, place, clause, actor)))
     applied = await writes.make(job, [each for _, each in changes], to_ms(actor.now))
     outcomes |= {number: each for (number, _), each in zip(changes, applied.outcomes, strict=True)}
     if refused := {number: each for number, each in outcomes.items() if not each.applied}:

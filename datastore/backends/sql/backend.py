@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Self
 
-from datastore.backends.sql import atomics, increments, inspection, opening, reads, writes
+from datastore.backends.sql import atomics, increments, inspection, opening, reads, server, writes
 from datastore.backends.sql.garbage import Collector
 from datastore.backends.sql.journal import SqlJournal
 from datastore.backends.sql.runner import Runner
@@ -23,7 +23,10 @@ from datastore.settings import Settings
 
 
 class SqlBackend:
-    """Entries in a SQLite file, or in memory. Implements `datastore.ports.Engine`; open it with `open`."""
+    """Entries in a SQLite file, in memory, or in a database of a PostgreSQL server.
+
+    Implements `datastore.ports.Engine`; open it with `open`.
+    """
 
     def __init__(self, runner: Runner, collector: Collector, journal: SqlJournal) -> None:
         self._runner = runner
@@ -32,18 +35,20 @@ class SqlBackend:
 
     @classmethod
     async def open(cls, url: str, settings: Settings, clock: Clock) -> Self:
-        """Open the file that the URL names, making it and whatever is missing in it.
+        """Open the file or the database that the URL names, making whatever is missing in it.
 
         Args:
-            url: `sqlite:///relative.db`, `sqlite:////absolute/path.db`, or `sqlite://` for memory.
+            url: `sqlite:///relative.db`, `sqlite:////absolute/path.db`, `sqlite://` for memory, or
+                `postgresql://HOST:PORT/DATABASE`.
             settings: for the timeouts.
             clock: for garbage collection; every other operation is told the time.
 
         Raises:
-            ConfigurationError: the URL or the file cannot be used; the message has the remedy.
-            StoreUnavailable: the file stays locked for `settings.connect_timeout_seconds`.
+            ConfigurationError: the URL, the file or the server cannot be used; the message has the remedy.
+            StoreUnavailable: the file stays locked, or the server silent, for `settings.connect_timeout_seconds`.
         """
-        runner = await opening.open_runner(url, settings)
+        opener = server if url.partition("://")[0] in server.SCHEMES else opening
+        runner = await opener.open_runner(url, settings)
         journal = SqlJournal(runner)
         collector = Collector(runner, clock, journal)
         collector.start()
@@ -114,8 +119,8 @@ class SqlBackend:
             StoreUnavailable: the deadline came first; the message says how many are gone. Repeating it goes on.
         """
         until = self._runner.deadline()
-        total, removed = 0, writes.CLEAR_ROWS
-        while removed == writes.CLEAR_ROWS:
+        total, removed = 0, self._runner.dialect.CLEAR_ROWS
+        while removed == self._runner.dialect.CLEAR_ROWS:
             try:
                 removed = await self._runner.run(
                     lambda job: writes.clear(job, place, prefix, to_ms(now)), writes=True, until=until

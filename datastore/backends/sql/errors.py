@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from sqlalchemy.exc import DatabaseError, DBAPIError, InternalError, OperationalError
 
-from datastore.backends.sql import sqlite
+from datastore.backends.sql.dialect import Dialect
 from datastore.errors import StoreUnavailable
 
 NOTHING_WRITTEN: Final = "Nothing was written; try again."
@@ -24,8 +24,16 @@ class Stopped(Exception):  # noqa: N818 - never leaves this package
     """The operation was told to stop between two statements."""
 
 
+class Refused(Exception):  # noqa: N818 - as above
+    """The server will not have us, and no waiting mends it; the text is the remedy, for an operator alone."""
+
+
 class Attempt(Protocol):
     """What an error must know of an operation."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """Whose errors it meets."""
 
     @property
     def fate(self) -> str:
@@ -43,10 +51,12 @@ def translated(attempt: Attempt) -> Iterator[None]:
         yield
     except Stopped as error:
         raise unavailable("the store did not answer in time", attempt) from error
+    except Refused as error:
+        raise unavailable("the store cannot be reached now", attempt) from error
     except DBAPIError as error:
         if not _passing(error):
             raise
-        raise unavailable(sqlite.trouble(error), attempt) from error
+        raise unavailable(attempt.dialect.trouble(error), attempt) from error
 
 
 def unavailable(trouble: str, attempt: Attempt) -> StoreUnavailable:

@@ -3,7 +3,7 @@
 Theory of operation: no operation sees an expired row, so this only frees space and may run late, or fail and try
 again. It goes by the clock that the store was given, and leaves rows alone for MARGIN after their expiry, so that a
 process whose clock is behind does not lose entries that it still counts as live. Each batch is a write of its own:
-agents' writes have their turn between two.
+agents' writes have their turn between two. A row that is being written is left for the next time.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 def removal(cutoff: int) -> Delete:
     """Return the statement that removes one batch of what expired before the cutoff."""
     some = select(entries.c.id).where(EXPIRES, entries.c.expires_at < cutoff).limit(BATCH_ROWS)
+    some = some.with_for_update(skip_locked=True)
     return delete(entries).where(entries.c.id.in_(some))
 
 

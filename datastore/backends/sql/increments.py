@@ -8,16 +8,17 @@ bits. No engine spells floats as JSON does, to the last digit; they are added wh
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, ColumnElement, Row, Text, and_, bindparam, case, cast, or_, select, update
-from sqlalchemy.dialects.sqlite import Insert
 
 from datastore import values
-from datastore.backends.sql import rows, sqlite
+from datastore.backends.sql import rows
+from datastore.backends.sql.dialect import Inserting, IsInteger
 from datastore.backends.sql.runner import Job
 from datastore.backends.sql.schema import entries, to_ms
-from datastore.backends.sql.writes import ADDED, KEPT, SET
+from datastore.backends.sql.writes import KEPT, SET, added
 from datastore.document import Place
 from datastore.errors import StoreUnavailable
 from datastore.operations import Outcome
@@ -26,23 +27,25 @@ from datastore.ports import Actor, Increment
 _MOST_TRIES: Final = 10
 
 
-def _incr(*, expiry: bool) -> Any:
-    statement: Insert = sqlite.insert(entries)
+@cache
+def incr(insert: Inserting, is_integer: IsInteger, *, expiry: bool) -> Any:
+    """Return the statement that adds to an integer, and gives its expiry or keeps it."""
+    statement = insert(entries)
     new = statement.excluded
     leftover = entries.c.expires_at <= new.updated_at
-    number, by = cast(entries.c.value, BigInteger), bindparam("at_by", type_=BigInteger)
+    number = case((is_integer(entries.c.value), cast(entries.c.value, BigInteger)))  # else unknown, which fits nothing
+    by = bindparam("at_by", type_=BigInteger)
     inherited = {"metadata"} if expiry else {"metadata", "expires_at"}
     kept, taken = {*KEPT} | inherited, {*SET} - inherited
     columns: dict[str, ColumnElement[Any]] = {name: case((leftover, new[name]), else_=entries.c[name]) for name in kept}
     columns |= {name: new[name] for name in taken}
     columns["value"] = case((leftover, new.value), else_=cast(number + by, Text))
     least, most = bindparam("at_least", type_=BigInteger), bindparam("at_most", type_=BigInteger)
-    fits = and_(sqlite.is_integer(entries.c.value), number >= least, number <= most)
+    fits = and_(number >= least, number <= most)
     upsert = statement.on_conflict_do_update(index_elements=[entries.c.id], set_=columns, where=or_(leftover, fits))
     return upsert.returning(entries.c.value)
 
 
-INCR: Final = {given: _incr(expiry=given) for given in (False, True)}
 STANDING: Final = (
     select(entries.c.value, entries.c.value_bytes)
     .where(entries.c.id == bindparam("at_id"), entries.c.expires_at > bindparam("at_now"))
@@ -81,9 +84,11 @@ async def _at_once(job: Job, place: Place, change: Increment, actor: Actor) -> i
     if isinstance(change.by, int):
         least, most = values.LEAST_INT - min(change.by, 0), values.MOST_INT - max(change.by, 0)
         bounds: dict[str, object] = {"at_by": change.by, "at_least": least, "at_most": most}
-        found = (await job.execute(INCR[change.expires_at is not None], row | bounds)).first()
+        dialect = job.dialect
+        statement = incr(dialect.insert, dialect.is_integer, expiry=change.expires_at is not None)
+        found = (await job.execute(statement, row | bounds)).first()
         return None if found is None else json.loads(found.value)
-    return None if (await job.execute(ADDED, row)).first() is None else start
+    return None if (await job.execute(added(job.dialect.insert), row)).first() is None else start
 
 
 async def _add(job: Job, place: Place, change: Increment, actor: Actor, row: Row[Any]) -> int | float:

@@ -16,9 +16,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, bindparam, delete, func, select
+from sqlalchemy import ColumnElement, Row, Select, bindparam, case, delete, func, select
 
-from datastore.backends.sql import sqlite
 from datastore.backends.sql.noted import EVERYONE, changes, horizons
 from datastore.backends.sql.runner import Job, Runner
 from datastore.backends.sql.schema import to_ms
@@ -147,13 +146,12 @@ async def _cuts(job: Job, before: int) -> list[tuple[str, int]]:
 
 async def _remove(job: Job, owner: str, cut: int) -> int:
     """Move the horizon, and remove one batch of what lies before it; return how many changes went."""
-    moved = sqlite.insert(horizons).values(owner=owner, seq=cut)
+    moved = job.dialect.insert(horizons).values(owner=owner, seq=cut)
+    further = case((moved.excluded.seq > horizons.c.seq, moved.excluded.seq), else_=horizons.c.seq)
     theirs = [] if owner == EVERYONE else [changes.c.owner == owner]
     some = select(changes.c.seq).where(*theirs, changes.c.seq <= cut).order_by(changes.c.seq).limit(BATCH_ROWS)
     async with job.transaction():
-        await job.execute(
-            moved.on_conflict_do_update(index_elements=[horizons.c.owner], set_={"seq": moved.excluded.seq})
-        )
+        await job.execute(moved.on_conflict_do_update(index_elements=[horizons.c.owner], set_={"seq": further}))
         if owner == EVERYONE:
             await job.execute(delete(horizons).where(horizons.c.owner != EVERYONE, horizons.c.seq <= cut))
         return (await job.execute(delete(changes).where(changes.c.seq.in_(some)))).rowcount

@@ -4,8 +4,8 @@ Theory of operation:
 
 - Triggers note every insertion, removal and new version. Counted reads and new expiries touch none of the columns
   that they watch. An entry that expires is noted when garbage collection removes it.
-- `seq` rises with every change. There is one writer at a time, so changes are committed in its order, and whoever has
-  read up to a number has missed nothing. The last row always stays, so no number is used twice.
+- `seq` rises with every change, in the order in which transactions commit, so whoever has read up to a number has
+  missed nothing. The last row always stays, so no number is used twice.
 - `change_horizons` says up to which number changes are gone, for an owner or (under the empty name) for everyone.
 """
 
@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import DDL, BigInteger, Column, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text
 from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 
-from datastore.backends.sql import sqlite
+from datastore.backends.sql.dialect import NAME, Dialect
 
 EVERYONE: Final = ""
 """The owner under which a horizon is everyone's; nobody has this name."""
@@ -26,24 +26,23 @@ _METADATA: Final = MetaData()
 changes: Final = Table(
     "changes",
     _METADATA,
-    Column("seq", Integer, primary_key=True),
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("at", BigInteger, nullable=False),
-    Column("owner", sqlite.NAME, nullable=False),
-    Column("namespace", sqlite.NAME, nullable=False),
-    Column("key", sqlite.NAME, nullable=False),
+    Column("owner", NAME, nullable=False),
+    Column("namespace", NAME, nullable=False),
+    Column("key", NAME, nullable=False),
     Column("version", Text),
 )
 
 horizons: Final = Table(
     "change_horizons",
     _METADATA,
-    Column("owner", sqlite.NAME, primary_key=True),
+    Column("owner", NAME, primary_key=True),
     Column("seq", BigInteger, nullable=False),
 )
 
 BY_OWNER: Final = Index("changes_by_owner", changes.c.owner, changes.c.seq)
 
-_NOW: Final = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 _TRIGGERS: Final = {
     "entries_inserted": ("AFTER INSERT", "new", "new.version"),
     "entries_updated": ("AFTER UPDATE OF version", "new", "new.version"),
@@ -53,19 +52,10 @@ _TRIGGERS: Final = {
 NAMES: Final = frozenset({changes.name, horizons.name, str(BY_OWNER.name), *_TRIGGERS})
 
 
-def creation() -> list[ExecutableDDLElement]:
+def creation(dialect: Dialect) -> list[ExecutableDDLElement]:
     """Return the statements that make tables, index and triggers, or whichever of them is missing."""
     return [
         *(CreateTable(each, if_not_exists=True) for each in (changes, horizons)),
         CreateIndex(BY_OWNER, if_not_exists=True),
-        *(_trigger(name, *each) for name, each in _TRIGGERS.items()),
+        *(made for name, each in _TRIGGERS.items() for made in dialect.trigger(name, *each)),
     ]
-
-
-def _trigger(name: str, event: str, row: str, version: str) -> DDL:
-    columns = "at, owner, namespace, key, version"
-    noted = f"{_NOW}, {row}.owner, {row}.namespace, {row}.key, {version}"
-    return DDL(  # type: ignore[no-untyped-call]  # SQLAlchemy left its constructor untyped
-        f"CREATE TRIGGER IF NOT EXISTS {name} {event} ON entries BEGIN\n"
-        f"\tINSERT INTO changes ({columns})\n\tVALUES ({noted});\nEND"
-    )

@@ -1,4 +1,4 @@
-"""Opening a store: the file is made, recognised as ours, and completed where something is missing.
+"""Opening a SQLite store: the file is made, recognised as ours, and completed where something is missing.
 
 Theory of operation: a header field that SQLite keeps for this marks the file as a data store, and another tells its
 layout. An empty database becomes ours; one with somebody else's tables, or of a layout that this code does not know,
@@ -32,7 +32,7 @@ async def open_runner(url: str, settings: Settings) -> Runner:
     path = location.locate(url)
     if path is not None:
         location.prepare(path)
-    runner = Runner(*sqlite.engines(path), settings.operation_timeout_seconds)
+    runner = Runner(sqlite, sqlite.lanes(path), settings.operation_timeout_seconds)
     try:
         await _complete(runner, settings.connect_timeout_seconds)
     except BaseException as error:
@@ -71,7 +71,7 @@ async def _check_log(job: Job) -> None:
 
 async def _make(job: Job) -> None:
     async with job.transaction():
-        for statement in schema.creation():
+        for statement in schema.creation(sqlite):
             await job.execute(statement)
         await job.command(f"PRAGMA application_id={_MARK}")
         await job.command(f"PRAGMA user_version={_LAYOUT}")

@@ -3,8 +3,9 @@
 Theory of operation:
 
 - A prefix is a range of keys, from itself to `prefix_end`; no pattern ever reaches the engine.
-- A page of values is cut by sizes that were measured when they were written: the first `limit + 1` keys with their
-  sizes, a running sum over them, and only the values under the budget. It is one statement, hence one moment in time.
+- A page of values is cut by sizes that were measured when they were written: the first `limit + 1` keys, or those
+  asked for, with their sizes, a running sum over them, and only the values under the budget. It is one statement,
+  hence one moment in time and one round trip. Keys asked for go in one parameter, however many they are.
 - Keys and counts come from the index alone.
 - Namespaces are found by jumping: the least one after the last, again and again, so that a namespace costs the same
   however much it holds. One subject, so longer than most files.
@@ -15,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, exists, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Select, Subquery, cast, func, or_, select
 from sqlalchemy import literal_column as words
 
 from datastore.backends.sql import rows
@@ -24,9 +25,6 @@ from datastore.backends.sql.schema import entries, from_ms
 from datastore.document import Place, Span, prefix_end
 from datastore.entry import Entry
 from datastore.ports import PAGE_BYTES, Holding, Stub
-
-CHUNK: Final = 500
-"""The most keys of one IN: builds of SQLite take as few as 999 variables."""
 
 Condition = ColumnElement[bool]
 
@@ -68,10 +66,12 @@ def page(columns: Sequence[ColumnElement[Any]], place: Place, span: Span, now: i
 def values_page(place: Place, span: Span, now: int) -> Select[Any]:
     """Return the statement for a page with values, cut at `PAGE_BYTES`; `found` is how many rows an uncut one has."""
     bounds = page((entries.c.id, entries.c.key, entries.c.size_bytes), place, span, now).subquery("bounds")
-    order = bounds.c.key.desc() if span.reverse else bounds.c.key
+    return _cut(bounds, bounds.c.key.desc() if span.reverse else bounds.c.key, span.limit)
+
+
+def _cut(bounds: Subquery, order: ColumnElement[Any], limit: int) -> Select[Any]:
     sized = select(
         bounds.c.id,
-        bounds.c.key,
         func.row_number().over(order_by=order).label("position"),
         func.sum(bounds.c.size_bytes).over(order_by=order).label("upto"),
         func.count().over().label("found"),
@@ -79,10 +79,7 @@ def values_page(place: Place, span: Span, now: int) -> Select[Any]:
     return (
         select(*rows.COLUMNS, *rows.LARGE, sized.c.found)
         .select_from(sized.join(entries, entries.c.id == sized.c.id))
-        .where(
-            sized.c.position <= span.limit,
-            or_(sized.c.position == 1, sized.c.upto <= PAGE_BYTES),
-        )
+        .where(sized.c.position <= limit, or_(sized.c.position == 1, sized.c.upto <= PAGE_BYTES))
         .order_by(sized.c.position)
     )
 
@@ -100,53 +97,38 @@ async def keys(job: Job, place: Place, span: Span, now: int) -> tuple[list[str],
     return found[: span.limit], found[span.limit - 1] if len(found) > span.limit else None
 
 
-def by_keys(columns: Sequence[ColumnElement[Any]], place: Place, keys: Sequence[str], now: int) -> Select[Any]:
-    """Return the statement for what lives at some keys."""
-    ids = [place.id(key) for key in keys]
-    return select(*columns).where(entries.c.id.in_(ids), entries.c.expires_at > now)
+def one(place: Place, key: str, now: int) -> Select[Any]:
+    """Return the statement for one entry."""
+    here = (entries.c.id == place.id(key), entries.c.expires_at > now)
+    return select(*rows.COLUMNS, *rows.LARGE).where(*here)
 
 
-async def _at(
-    job: Job, columns: Sequence[ColumnElement[Any]], place: Place, keys: Sequence[str], now: int
-) -> dict[str, Row[Any]]:
-    found: dict[str, Row[Any]] = {}
-    for start in range(0, len(keys), CHUNK):
-        statement = by_keys(columns, place, keys[start : start + CHUNK], now)
-        found.update((row.key, row) for row in await job.execute(statement))
-    return found
+def standing(asked: Subquery, columns: Sequence[ColumnElement[Any]], now: int) -> Select[Any]:
+    """Return the statement for what lives at some ids."""
+    there = asked.join(entries, entries.c.id == asked.c.value)
+    return select(*columns).select_from(there).where(entries.c.expires_at > now)
 
 
 async def get(job: Job, place: Place, keys: Sequence[str], now: int) -> tuple[list[Entry], list[str]]:
     """Return entries in the order asked, and the keys that were not looked at; see `Backend.get`."""
     asked = list(dict.fromkeys(keys))
     if len(asked) == 1:
-        found = await _at(job, (*rows.COLUMNS, *rows.LARGE), place, asked, now)
-        return [rows.to_entry(place.namespace, row) for row in found.values()], []
-    async with job.transaction():
-        sizes = await _at(job, (entries.c.key, entries.c.size_bytes), place, asked, now)
-        cut = _cut(asked, {key: row.size_bytes for key, row in sizes.items()})
-        wanted = [key for key in asked[:cut] if key in sizes]
-        found = await _at(job, (*rows.COLUMNS, *rows.LARGE), place, wanted, now)
-    return [rows.to_entry(place.namespace, found[key]) for key in wanted], asked[cut:]
-
-
-def _cut(asked: Sequence[str], sizes: dict[str, int]) -> int:
-    """Return how many of the keys, in order, have values that fit one page; the first value always does."""
-    total = taken = 0
-    for index, key in enumerate(asked):
-        if key in sizes:
-            total += sizes[key]
-            if taken and total > PAGE_BYTES:
-                return index
-            taken += 1
-    return len(asked)
+        return [rows.to_entry(place.namespace, row) for row in await job.execute(one(place, asked[0], now))], []
+    listed = job.dialect.listed([place.id(key) for key in asked])
+    columns = (entries.c.id, listed.c.position, entries.c.size_bytes)
+    bounds = standing(listed, columns, now).subquery("bounds")
+    found = (await job.execute(_cut(bounds, bounds.c.position, len(asked)))).all()
+    page = [rows.to_entry(place.namespace, row) for row in found]
+    more = page and found[0].found > len(page)
+    return page, asked[asked.index(page[-1].key) + 1 :] if more else []
 
 
 async def peek(job: Job, place: Place, keys: Sequence[str], now: int) -> list[Stub]:
     """Return what stands at the keys; see `Backend.peek`."""
+    listed = job.dialect.listed([place.id(key) for key in dict.fromkeys(keys)])
     columns = (entries.c.key, entries.c.version, entries.c.expires_at, entries.c.metadata)
-    found = await _at(job, columns, place, list(dict.fromkeys(keys)), now)
-    return [rows.to_stub(found[key]) for key in dict.fromkeys(keys) if key in found]
+    statement = standing(listed, columns, now).order_by(listed.c.position)
+    return [rows.to_stub(row) for row in await job.execute(statement)]
 
 
 def namespaces_of(owner: str, prefix: str, now: int) -> Select[Any]:
@@ -157,10 +139,9 @@ def namespaces_of(owner: str, prefix: str, now: int) -> Select[Any]:
     names = first.cte("names", recursive=True)
     following = select(func.min(name)).where(*theirs, name > names.c.name)
     names = names.union_all(select(following.scalar_subquery()).where(names.c.name.is_not(None)))
-    live = exists(words("1")).where(
-        entries.c.owner == owner, entries.c.namespace == names.c.name, entries.c.expires_at > now
-    )
-    return select(names.c.name).where(names.c.name.is_not(None), live).order_by(names.c.name)
+    here = (entries.c.owner == owner, entries.c.namespace == names.c.name, entries.c.expires_at > now)
+    live = select(words("1")).where(*here).limit(1).scalar_subquery()  # EXISTS may become a join with every entry
+    return select(names.c.name).where(names.c.name.is_not(None), live.is_not(None)).order_by(names.c.name)
 
 
 async def namespaces(job: Job, owner: str, prefix: str, now: int) -> list[str]:
@@ -180,7 +161,7 @@ async def count(job: Job, place: Place, prefix: str, now: int) -> int:
 
 HELD: Final = (
     func.count().label("keys_held"),
-    func.sum(entries.c.size_bytes).label("bytes_held"),
+    cast(func.sum(entries.c.size_bytes), BigInteger).label("bytes_held"),
     func.max(entries.c.updated_at).label("last_write"),
 )
 

@@ -2,15 +2,18 @@
 
 Theory of operation:
 
-- Whoever writes waits for the one writer's turn, whoever reads for one of several readers'. Waiting costs no thread and
-  can be cancelled at any time.
-- The work itself runs in a task of its own that is never cancelled, because a thread at work inside the engine cannot
-  be: it would go on with a connection that someone else believes free. Whoever is cancelled, or out of time, tells the
+- Whoever writes waits for a turn in the lane of writers, whoever reads in that of readers; how wide they are, and
+  whether they are one, is the engine's matter. Waiting costs no thread and can be cancelled at any time.
+- The work itself runs in a task of its own that is never cancelled, because a thread or a server at work cannot be:
+  it would go on with a connection that someone else believes free. Whoever is cancelled, or out of time, tells the
   job to stop: the statement it is at is interrupted, no other begins, the transaction is rolled back, and only then
   are the connection and the turn given back. A commit that has begun is left to end.
-- Whoever stops a job waits for its end, and so knows what became of it; but for GRACE_SECONDS at most, since a disk
-  that hangs cannot be interrupted. Then alone a write is said to be uncertain.
-- Work that met a lock was rolled back and is done again until the deadline; so work must have no effects of its own.
+- Whoever stops a job waits for its end, and so knows what became of it; but for GRACE_SECONDS at most, since neither a
+  disk that hangs nor a server that is silent can be interrupted.
+- A write is uncertain where the end of something that commits, a lone statement or COMMIT, was not heard. Nothing
+  else is: what was not committed when a connection breaks is undone.
+- Work that met a lock or a broken connection, and surely changed nothing, is done again until the deadline; so work
+  must have no effects of its own.
 - A runner belongs to the event loop and the process that opened it, and refuses others.
 One subject, so longer than most files.
 """
@@ -18,16 +21,18 @@ One subject, so longer than most files.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import CursorResult, Executable
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from datastore.backends.sql import sqlite
+from datastore.backends.sql.dialect import Dialect, Lane
 from datastore.backends.sql.errors import (
     MAYBE_WRITTEN,
     NOTHING_READ,
@@ -44,19 +49,28 @@ Parameters = Mapping[str, object] | Sequence[Mapping[str, object]]
 
 GRACE_SECONDS: Final = 1.0
 _INTERRUPTIONS: Final = 50
-_PAUSE_SECONDS: Final = 0.005
+_LEAST_PAUSE_SECONDS: Final = 0.005
+_DOUBLINGS: Final = 5
 
 
 class Job:
     """A piece of work and the connection it holds."""
 
-    def __init__(self, *, writes: bool) -> None:
+    def __init__(self, dialect: Dialect, *, writes: bool) -> None:
+        self._dialect = dialect
         self._writes = writes
         self._connection: AsyncConnection | None = None
         self._stopped = False
         self._interruptible = False
+        self._inside = False
+        self._committing = False
         self.uncertain = False
         """Whether a write may have happened without our knowing."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """What is the engine's own."""
+        return self._dialect
 
     @property
     def fate(self) -> str:
@@ -80,10 +94,15 @@ class Job:
         finally:
             self._connection = None
             self._interruptible = False
+            if self._stopped:
+                await self._dialect.release(connection)
 
     async def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
         """Run one statement, alone or in the open transaction; all rows are read when it returns."""
-        return await self._held().execute(statement, parameters)
+        if self._inside:
+            return await self._held().execute(statement, parameters)
+        with self._may_commit():
+            return await self._held().execute(statement, parameters)
 
     async def command(self, text: str) -> CursorResult[Any]:
         """Run a statement of the engine's own, such as BEGIN; never one with data in it."""
@@ -91,55 +110,73 @@ class Job:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        """Make the statements inside one: all or nothing when it writes, one moment in time when it reads."""
+        """Make the statements inside one: all or nothing, as if nobody else wrote meanwhile; or all at one moment."""
         connection = self._held()
         try:
-            await self.command(sqlite.BEGIN_WRITE if self._writes else sqlite.BEGIN_READ)
+            await self.command(self._dialect.BEGIN_WRITE if self._writes else self._dialect.BEGIN_READ)
+            self._inside = True
             yield
             self._held()
             self._interruptible = False
-            self.uncertain = True
-            await connection.exec_driver_sql("COMMIT")
+            with self._may_commit():
+                await connection.exec_driver_sql("COMMIT")
         except BaseException:
             self._interruptible = False
-            await _undo(connection)
-            self.uncertain = False
+            await self._undo(connection)
             raise
-        self.uncertain = False
+        finally:
+            self._inside = False
         self._interruptible = True
 
-    async def stop(self) -> None:
-        """Let no further statement begin, and interrupt the one at work."""
+    async def stop(self, seconds: float) -> None:
+        """Let no further statement begin, and interrupt the one at work; wait so long at most."""
         self._stopped = True
         if self._interruptible and self._connection is not None:
-            await sqlite.interrupt(self._connection)
+            await self._dialect.interrupt(self._connection, seconds)
+
+    async def give_up(self) -> None:
+        """Let go of what does not end; from now on nobody knows what became of what may be committed."""
+        self.uncertain = self._committing and self._writes
+        if self._connection is not None:
+            await self._dialect.abandon(self._connection)
+
+    @contextmanager
+    def _may_commit(self) -> Iterator[None]:
+        self._committing = True
+        try:
+            yield
+        except DBAPIError as error:
+            self.uncertain = self._writes and self._dialect.leaves_doubt(error)
+            raise
+        finally:
+            self._committing = False
 
     def _held(self) -> AsyncConnection:
         if self._stopped or self._connection is None:
             raise Stopped
         return self._connection
 
-
-async def _undo(connection: AsyncConnection) -> None:
-    """Roll back; a connection that cannot even do that is closed, which undoes as well."""
-    try:
-        await sqlite.roll_back(connection)
-    except Exception:  # noqa: BLE001 - what made us roll back is the error to tell of
-        await connection.invalidate()
+    async def _undo(self, connection: AsyncConnection) -> None:
+        """Roll back; a connection that cannot even do that is closed, which undoes as well."""
+        try:
+            await self._dialect.roll_back(connection)
+        except Exception:  # noqa: BLE001 - what made us roll back is the error to tell of
+            await connection.invalidate()
 
 
 Work = Callable[[Job], Awaitable[T]]
 
 
 class Runner:
-    """The engines of one store, and whose turn it is."""
+    """The connections of one store, and whose turn it is."""
 
-    def __init__(self, writer: AsyncEngine, reader: AsyncEngine, seconds: float) -> None:
-        self._engines = (reader, writer)
+    def __init__(self, dialect: Dialect, lanes: tuple[Lane, Lane], seconds: float) -> None:
+        self.dialect = dialect
+        reading, writing = lanes
+        self._engines = (reading.engine, writing.engine)
         self._seconds = seconds
-        writing = asyncio.Semaphore(1)
-        reading = writing if reader is writer else asyncio.Semaphore(sqlite.READERS)
-        self._turns = (reading, writing)
+        turns = asyncio.Semaphore(writing.width)
+        self._turns = (turns if reading is writing else asyncio.Semaphore(reading.width), turns)
         self.written = asyncio.Event()
         """Set whenever a piece of work that writes has ended."""
         self._home = (asyncio.get_running_loop(), os.getpid())
@@ -154,7 +191,7 @@ class Runner:
         """Do the work on a connection of its own, in its turn and before its deadline.
 
         Args:
-            work: what to do; done again from the start when it meets a lock.
+            work: what to do; done again from the start when it meets a lock or a broken connection.
             writes: whether it writes.
             until: the deadline; `operation_timeout_seconds` from now where None.
 
@@ -163,7 +200,7 @@ class Runner:
             NotSupported: this is another event loop or process than the one that opened the store.
         """
         self.check_home()
-        job = Job(writes=writes)
+        job = Job(self.dialect, writes=writes)
         task: asyncio.Task[T] | None = None
         with translated(job):
             try:
@@ -222,26 +259,29 @@ class Runner:
 
 
 async def _perform(engine: AsyncEngine, job: Job, work: Work[T]) -> T:
-    while True:
+    for attempt in itertools.count():
         try:
             async with engine.connect() as connection, job.holding(connection):
                 return await work(job)
         except DBAPIError as error:
-            job.uncertain = job.uncertain or sqlite.leaves_doubt(error)
-            if job.stopped or not sqlite.is_busy(error):
+            if job.stopped or job.uncertain or not job.dialect.passes(error):
                 raise
-        await asyncio.sleep(_PAUSE_SECONDS)
+        pause = _LEAST_PAUSE_SECONDS * 2 ** min(attempt, _DOUBLINGS)
+        await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter is no secret
+    raise AssertionError  # A count has no end.
 
 
 async def _ended(job: Job, task: asyncio.Task[Any]) -> bool:
-    """Stop a job; say whether it has ended, and if not, that nobody knows what becomes of it.
+    """Stop a job; say whether it has ended, or let go of it.
 
     It is interrupted again and again, because a statement that is on its way to its thread does not hear it yet.
     """
-    for _ in range(_INTERRUPTIONS):
-        await job.stop()
+    clock = asyncio.get_running_loop().time
+    until = clock() + GRACE_SECONDS
+    while (left := until - clock()) > 0:
+        await job.stop(left)
         await asyncio.wait({task}, timeout=GRACE_SECONDS / _INTERRUPTIONS)
         if task.done():
             return True
-    job.uncertain = True
+    await job.give_up()
     return False

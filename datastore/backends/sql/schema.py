@@ -4,6 +4,8 @@ Theory of operation:
 
 - `id` is `Place.id(key)`, so one entry is found by one primary key; lists walk `entries_by_key`, which holds all that
   a list of keys or a count needs, the expiry included.
+- `entries_by_key` is not declared unique: the primary key says it already, and where two first writers meet,
+  PostgreSQL settles the conflict in the one index that the insertion names, and fails in any other.
 - Names compare as bytes of UTF-8, which is the order of code points.
 - Times are integer milliseconds since the epoch. An entry that never expires is stored with NEVER's, so the one
   comparison `expires_at > now` serves everywhere.
@@ -21,7 +23,8 @@ from typing import Final
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, Text, literal_column
 from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 
-from datastore.backends.sql import noted, sqlite
+from datastore.backends.sql import noted
+from datastore.backends.sql.dialect import NAME, Dialect
 from datastore.entry import NEVER
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -43,10 +46,10 @@ NEVER_MS: Final = to_ms(NEVER)
 entries: Final = Table(
     "entries",
     MetaData(),
-    Column("id", sqlite.NAME, primary_key=True),
-    Column("owner", sqlite.NAME, nullable=False),
-    Column("namespace", sqlite.NAME, nullable=False),
-    Column("key", sqlite.NAME, nullable=False),
+    Column("id", NAME, primary_key=True),
+    Column("owner", NAME, nullable=False),
+    Column("namespace", NAME, nullable=False),
+    Column("key", NAME, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("version", Text, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
@@ -74,18 +77,17 @@ INDEXES: Final = (
         entries.c.namespace,
         entries.c.key,
         entries.c.expires_at,
-        unique=True,
     ),
-    Index("entries_by_expiry", entries.c.expires_at, sqlite_where=EXPIRES),
+    Index("entries_by_expiry", entries.c.expires_at, sqlite_where=EXPIRES, postgresql_where=EXPIRES),
 )
 
 NAMES: Final = frozenset({entries.name, *(str(each.name) for each in INDEXES), *noted.NAMES})
 
 
-def creation() -> list[ExecutableDDLElement]:
+def creation(dialect: Dialect) -> list[ExecutableDDLElement]:
     """Return the statements that make the tables, indexes and triggers, or whichever of them is missing."""
     return [
         CreateTable(entries, if_not_exists=True),
         *(CreateIndex(each, if_not_exists=True) for each in INDEXES),
-        *noted.creation(),
+        *noted.creation(dialect),
     ]

@@ -15,20 +15,24 @@ Theory of operation:
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import URL, Column, ColumnElement, Text, event, literal_column
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import DDL, URL, Column, ColumnElement, Subquery, event, func, literal_column, select
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
-__all__ = ["insert"]
+from datastore.backends.sql.dialect import Lane
 
-NAME: Final = Text(collation="BINARY")
-"""Text that compares as bytes."""
+insert: Final = sqlite.insert
 BEGIN_WRITE: Final = "BEGIN IMMEDIATE"
 BEGIN_READ: Final = "BEGIN"
+ATOMIC_MANY: Final = False
+CLEAR_ROWS: Final = 250
+"""At most 1 GiB of values."""
 
 READERS: Final = 4
 BUSY_SECONDS: Final = 0.1
@@ -38,13 +42,14 @@ _BUSY, _LOCKED, _READONLY, _INTERRUPTED, _BROKEN_IO, _CORRUPT, _FULL = 5, 6, 8, 
 _CANNOT_OPEN, _NOT_A_DATABASE = 14, 26
 
 
-def engines(path: str | None) -> tuple[AsyncEngine, AsyncEngine]:
-    """Return the engine that writes and the one that reads; in memory (None) they are the same."""
+def lanes(path: str | None) -> tuple[Lane, Lane]:
+    """Return the lane that reads and the one that writes; in memory (None) they are the same."""
     if path is None:
-        both = _engine(None, {}, poolclass=StaticPool)
+        both = Lane(_engine(None, {}, poolclass=StaticPool), 1)
         return both, both
     writing = {"journal_mode": "WAL", "synchronous": "FULL", "fullfsync": 1, "journal_size_limit": _LOG_BYTES}
-    return _engine(path, writing, pool_size=1), _engine(path, {"query_only": 1}, pool_size=READERS)
+    reading = _engine(path, {"query_only": 1}, pool_size=READERS)
+    return Lane(reading, READERS), Lane(_engine(path, writing, pool_size=1), 1)
 
 
 def _engine(path: str | None, pragmas: dict[str, object], **options: Any) -> AsyncEngine:
@@ -53,6 +58,7 @@ def _engine(path: str | None, pragmas: dict[str, object], **options: Any) -> Asy
         connect_args={"timeout": BUSY_SECONDS},
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
+        hide_parameters=True,
         pool_reset_on_return=None,
         **({} if path is None else {"max_overflow": 0}),
         **options,
@@ -73,11 +79,40 @@ def is_integer(column: Column[str]) -> ColumnElement[bool]:
     return column.op("NOT GLOB", is_comparison=True)(literal_column("'*[^-0-9]*'"))
 
 
-async def interrupt(connection: AsyncConnection) -> None:
+def listed(items: Sequence[str]) -> Subquery:
+    """Return given strings as a table of `value` and `position`."""
+    array = func.json_each(json.dumps(items)).table_valued("key", "value")
+    return select(array.c.value, array.c.key.label("position")).subquery("listed")
+
+
+_NOW: Final = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+
+
+def trigger(name: str, event: str, row: str, version: str) -> list[DDL]:
+    """Return the statement that makes a trigger; one writer at a time commits in the order of its numbers."""
+    columns = "at, owner, namespace, key, version"
+    noted = f"{_NOW}, {row}.owner, {row}.namespace, {row}.key, {version}"
+    return [
+        DDL(  # type: ignore[no-untyped-call]  # SQLAlchemy left its constructor untyped
+            f"CREATE TRIGGER IF NOT EXISTS {name} {event} ON entries BEGIN\n"
+            f"\tINSERT INTO changes ({columns})\n\tVALUES ({noted});\nEND"
+        )
+    ]
+
+
+async def interrupt(connection: AsyncConnection, _seconds: float) -> None:
     """Stop the statement that the connection is at, if any; it fails and is undone. Waits for nothing."""
     raw = await connection.get_raw_connection()
     driver: Any = raw.driver_connection
     await driver.interrupt()
+
+
+async def abandon(_connection: AsyncConnection) -> None:
+    """Do nothing: a disk that hangs cannot be told."""
+
+
+async def release(_connection: AsyncConnection) -> None:
+    """Do nothing: an interruption meets the statement at work, or none."""
 
 
 async def roll_back(connection: AsyncConnection) -> None:
@@ -91,8 +126,8 @@ def _code(error: DBAPIError) -> int:
     return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
 
 
-def is_busy(error: DBAPIError) -> bool:
-    """Say whether another connection held the lock; nothing was written then."""
+def passes(error: DBAPIError) -> bool:
+    """Say whether another connection held the lock."""
     return _code(error) in (_BUSY, _LOCKED)
 
 

@@ -7,30 +7,31 @@ Theory of operation:
   that the insert would have made; its `updated_at` is now.
 - A put of what must be absent is the same, with DO UPDATE restricted to leftovers; a put or removal at a version has
   the version in its WHERE. Whether a row was changed is the answer.
-- A lone change is its own transaction. A batch is one transaction, in which the unconditional changes of a kind go to
-  the engine as one; keys are distinct, so order does not matter. A condition that fails aborts nothing.
-- The versions that stand where conditions failed are read last, in one go. One subject, so longer than most files.
+- A lone change is its own transaction. A batch is one transaction, in which the changes of a kind go to the engine as
+  one, in the order of their keys; keys are distinct, so that nothing else depends on order.
+- A condition that fails aborts nothing. Where fewer rows of a kind changed than conditions were to hold, what stands is
+  read last, in one go, and says which: a put was made if its own version stands, a renewal if anything does. A removal
+  or a renewal at a version leaves nothing of its own to tell it by, so it goes alone.
+One subject, so longer than most files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Delete, Update, bindparam, case, delete, select, update
-from sqlalchemy.dialects.sqlite import Insert
+from sqlalchemy import ColumnElement, Delete, Executable, Insert, Update, bindparam, case, delete, select, update
 
-from datastore.backends.sql import rows, sqlite
-from datastore.backends.sql.reads import CHUNK, within
+from datastore.backends.sql import rows
+from datastore.backends.sql.dialect import Dialect, Inserting
+from datastore.backends.sql.reads import standing, within
 from datastore.backends.sql.runner import Job
 from datastore.backends.sql.schema import entries, to_ms
 from datastore.document import Place
 from datastore.operations import Applied, Outcome
 from datastore.ports import Access, Actor, Change, Removal, Renewal, Write
-
-CLEAR_ROWS: Final = 250
-"""How many rows are removed before other writers have their turn: at most 1 GiB of values."""
 
 KEPT: Final = (
     "created_at",
@@ -53,8 +54,10 @@ SET: Final = (
 _COUNTED: Final = {"preserve_rowcount": True}
 
 
-def _put(*, metadata: bool, if_absent: bool) -> Insert:
-    statement = sqlite.insert(entries)
+@cache
+def put(insert: Inserting, *, metadata: bool, if_absent: bool = False) -> Insert:
+    """Return the statement of a put that gives metadata or keeps it, and may require absence."""
+    statement = insert(entries)
     leftover = entries.c.expires_at <= statement.excluded.updated_at
     kept = KEPT if metadata else (*KEPT, "metadata")
     taken = (*SET, "metadata") if metadata else SET
@@ -67,12 +70,15 @@ def _put(*, metadata: bool, if_absent: bool) -> Insert:
     return upsert.execution_options(**_COUNTED)
 
 
+@cache
+def added(insert: Inserting) -> Executable:
+    """Return the statement of a put that requires absence and answers the id of what it made."""
+    return put(insert, metadata=True, if_absent=True).returning(entries.c.id)
+
+
 _LIVE: Final = (entries.c.id == bindparam("at_id"), entries.c.expires_at > bindparam("at_now"))
 _AT_VERSION: Final = entries.c.version == bindparam("at_version")
 
-PUT: Final = {given: _put(metadata=given, if_absent=False) for given in (False, True)}
-ADD: Final = _put(metadata=True, if_absent=True)
-ADDED: Final = ADD.returning(entries.c.id)
 REPLACE: Final = update(entries).where(*_LIVE, _AT_VERSION)
 REMOVE: Final = delete(entries).where(*_LIVE)
 REMOVE_VERSION: Final = delete(entries).where(*_LIVE, _AT_VERSION)
@@ -84,45 +90,63 @@ RENEW_VERSION: Final = RENEW.where(_AT_VERSION)
 class Statement:
     """A change in SQL. Where `conditional`, a row changed means that the condition held."""
 
-    id: str
+    place: Place
+    key: str
     statement: Insert | Update | Delete
     parameters: dict[str, object]
     conditional: bool
     version: str | None = None
 
+    @property
+    def id(self) -> str:
+        """The entry's."""
+        return self.place.id(self.key)
 
-def step(place: Place, change: Change, actor: Actor) -> Statement:
+    @property
+    def kind(self) -> object:
+        """What it has in common with those that can go to the engine together with it."""
+        alone = self.statement is REMOVE_VERSION or self.statement is RENEW_VERSION
+        return self.id if alone else (self.statement, *self.parameters)
+
+    def held(self, standing: dict[str, str]) -> bool:
+        """Say from the versions that stand now, in the same transaction, whether the condition of one of many held."""
+        return self.id in standing and self.version in (None, standing[self.id])
+
+
+def step(dialect: Dialect, place: Place, change: Change, actor: Actor) -> Statement:
     """Return a change in SQL."""
-    here = place.id(change.key)
-    live: dict[str, object] = {"at_id": here, "at_now": to_ms(actor.now)}
+    live: dict[str, object] = {"at_id": place.id(change.key), "at_now": to_ms(actor.now)}
     match change:
         case Write():
-            return _written(place, change, actor, live)
+            return _written(dialect, place, change, actor, live)
         case Removal(if_version=None):
-            return Statement(here, REMOVE, live, conditional=False)
+            return Statement(place, change.key, REMOVE, live, conditional=False)
         case Removal():
-            return Statement(here, REMOVE_VERSION, live | {"at_version": change.if_version}, conditional=True)
+            at_version = live | {"at_version": change.if_version}
+            return Statement(place, change.key, REMOVE_VERSION, at_version, conditional=True)
         case Renewal():
-            parameters = live | {"expires_at": to_ms(change.expires_at)}
+            renewed = live | {"expires_at": to_ms(change.expires_at)}
             if change.if_version is None:
-                return Statement(here, RENEW, parameters, conditional=True)
-            return Statement(here, RENEW_VERSION, parameters | {"at_version": change.if_version}, conditional=True)
+                return Statement(place, change.key, RENEW, renewed, conditional=True)
+            at_version = renewed | {"at_version": change.if_version}
+            return Statement(place, change.key, RENEW_VERSION, at_version, conditional=True)
 
 
-def _written(place: Place, write: Write, actor: Actor, live: dict[str, object]) -> Statement:
-    here = place.id(write.key)
+def _written(dialect: Dialect, place: Place, write: Write, actor: Actor, live: dict[str, object]) -> Statement:
     if write.if_version is not None:
         parameters = rows.updated(write, actor) | live | {"at_version": write.if_version}
-        return Statement(here, REPLACE, parameters, conditional=True, version=write.version)
+        return Statement(place, write.key, REPLACE, parameters, conditional=True, version=write.version)
     row = rows.created(place, write, actor)
-    statement = ADD if write.if_absent else PUT[write.metadata is not None]
-    return Statement(here, statement, row, conditional=write.if_absent, version=write.version)
+    given = write.if_absent or write.metadata is not None
+    statement = put(dialect.insert, metadata=given, if_absent=write.if_absent)
+    return Statement(place, write.key, statement, row, conditional=write.if_absent, version=write.version)
 
 
 async def apply(job: Job, place: Place, changes: Sequence[Change], actor: Actor) -> Applied:
     """Make the changes; see `Backend.apply`."""
-    steps = [step(place, each, actor) for each in changes]
-    if len(steps) == 1:
+    steps = [step(job.dialect, place, each, actor) for each in changes]
+    alike = len({each.kind for each in steps}) == 1 and not steps[0].conditional
+    if len(steps) == 1 or (alike and job.dialect.ATOMIC_MANY):
         return await make(job, steps, to_ms(actor.now))
     async with job.transaction():
         return await make(job, steps, to_ms(actor.now))
@@ -130,18 +154,15 @@ async def apply(job: Job, place: Place, changes: Sequence[Change], actor: Actor)
 
 async def make(job: Job, steps: Sequence[Statement], now: int) -> Applied:
     """Make the changes, of any places, where a condition that fails hinders no other."""
-    changed = await _make_unconditional(job, steps)
-    added = await _add(job, [step for step in steps if step.statement is ADD])
-    changed += len(added)
-    missed = [step.id for step in steps if step.statement is ADD and step.id not in added]
-    for step in steps:
-        if step.conditional and step.statement is not ADD:
-            held = (await job.execute(step.statement, step.parameters)).rowcount
-            changed += held
-            if not held:
-                missed.append(step.id)
-    standing = await versions(job, missed, now)
-    misses = set(missed)
+    changed, missed, doubtful = 0, list[Statement](), list[Statement]()
+    for kind in _kinds(steps):
+        many = [step.parameters for step in kind]
+        count = (await job.execute(kind[0].statement, many if len(many) > 1 else many[0])).rowcount
+        changed += count
+        if kind[0].conditional and count < len(kind):
+            (doubtful if count else missed).extend(kind)
+    standing = await versions(job, [step.id for step in missed + doubtful], now)
+    misses = {step.id for step in missed} | {step.id for step in doubtful if not step.held(standing)}
     return Applied(
         changed,
         tuple(
@@ -153,38 +174,26 @@ async def make(job: Job, steps: Sequence[Statement], now: int) -> Applied:
     )
 
 
-async def _make_unconditional(job: Job, steps: Sequence[Statement]) -> int:
-    kinds: dict[Any, list[dict[str, object]]] = {}
-    for step in steps:
-        if not step.conditional:
-            kinds.setdefault(step.statement, []).append(step.parameters)
-    changed = 0
-    for statement, parameters in kinds.items():
-        changed += (await job.execute(statement, parameters)).rowcount
-    return changed
-
-
-async def _add(job: Job, steps: Sequence[Statement]) -> set[str]:
-    """Make the puts of what must be absent, many in a statement; return the ids of those whose condition held."""
-    if not steps:
-        return set()
-    return {row.id for row in await job.execute(ADDED, [step.parameters for step in steps])}
+def _kinds(steps: Sequence[Statement]) -> list[list[Statement]]:
+    """Return the steps by kind, and those of a kind by place and key."""
+    kinds: dict[object, list[Statement]] = {}
+    for step in sorted(steps, key=lambda step: (step.place.owner, step.place.namespace, step.key)):
+        kinds.setdefault(step.kind, []).append(step)
+    return list(kinds.values())
 
 
 async def versions(job: Job, ids: Sequence[str], now: int) -> dict[str, str]:
     """Return the versions of the live entries, by id."""
-    found: dict[str, str] = {}
-    for start in range(0, len(ids), CHUNK):
-        statement = select(entries.c.id, entries.c.version).where(
-            entries.c.id.in_(ids[start : start + CHUNK]), entries.c.expires_at > now
-        )
-        found.update((row.id, row.version) for row in await job.execute(statement))
-    return found
+    if not ids:
+        return {}
+    statement = standing(job.dialect.listed(ids), (entries.c.id, entries.c.version), now)
+    return {row.id: row.version for row in await job.execute(statement)}
 
 
 async def clear(job: Job, place: Place, prefix: str, now: int) -> int:
-    """Remove up to `CLEAR_ROWS` live entries that have the prefix; return how many."""
-    some = select(entries.c.id).where(*within(place, prefix), entries.c.expires_at > now).limit(CLEAR_ROWS)
+    """Remove up to `CLEAR_ROWS` of the dialect of the live entries that have the prefix; return how many."""
+    here = (*within(place, prefix), entries.c.expires_at > now)
+    some = select(entries.c.id).where(*here).order_by(entries.c.key).limit(job.dialect.CLEAR_ROWS).with_for_update()
     return (await job.execute(delete(entries).where(entries.c.id.in_(some)))).rowcount
 
 
@@ -212,7 +221,10 @@ async def record(job: Job, accesses: Sequence[Access]) -> None:
             "at": to_ms(each.last),
             "reader": each.agent,
         }
-        for each in accesses
+        for each in sorted(accesses, key=lambda each: (each.place.owner, each.place.namespace, each.key))
     ]
+    if job.dialect.ATOMIC_MANY:
+        await job.execute(RECORD, parameters)
+        return
     async with job.transaction():
         await job.execute(RECORD, parameters)

@@ -1,0 +1,181 @@
+"""Opening a database of a PostgreSQL server: the URL, the server's set-up and clock, and the schema made where missing.
+
+Theory of operation: the URL goes to PostgreSQL's own client library as it is, which knows every option that its manual
+names; ours come on top. The tables stand in a schema of their own, so a database may be shared with other
+applications. The table is marked as ours by its comment, which also tells its layout. Looking takes no lock; only what
+is missing is made, in one transaction, by one process at a time. Messages name hosts and ports, and never credentials:
+the driver's own texts are not quoted, nor chained where they may hold the URL.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy.exc import DBAPIError
+
+from datastore.backends.clocks import check_clock
+from datastore.backends.sql import postgres, schema
+from datastore.backends.sql.dialect import sqlstate
+from datastore.backends.sql.errors import Refused
+from datastore.backends.sql.runner import Job, Runner
+from datastore.errors import ConfigurationError, StoreUnavailable
+from datastore.settings import Settings
+
+SCHEMES: Final = ("postgresql", "postgres", "postgresql+psycopg")
+_MARK: Final = "agent-data-store, layout 1"
+_LOCK: Final = 0x41445331
+_REPAIR_SECONDS: Final = 600.0
+"""The index of a large table takes its time to be made again."""
+_INSUFFICIENT_PRIVILEGE: Final = "42501"
+_USER_REFUSED: Final = ("authentication failed", "no password supplied", "pg_hba.conf", 'role "')
+
+
+async def open_runner(url: str, settings: Settings) -> Runner:
+    """Return the runner of the store that the URL names.
+
+    Raises:
+        ConfigurationError: the URL, the user or the database cannot be used.
+        StoreUnavailable: the server does not answer.
+    """
+    parameters = parse(url, settings)
+    at = hosts(parameters)
+
+    async def connect() -> psycopg.AsyncConnection[Any]:
+        try:
+            return await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
+        except psycopg.OperationalError as error:
+            if remedy := _remedy(at, str(error)):
+                raise Refused(remedy) from error
+            raise
+
+    runner = Runner(postgres, postgres.lanes(connect), settings.operation_timeout_seconds)
+    try:
+        await _complete(runner, at, settings.connect_timeout_seconds)
+    except BaseException as error:
+        await runner.aclose()
+        if (explained := _explained(at, error)) is not None:
+            raise explained from error
+        raise
+    return runner
+
+
+def parse(url: str, settings: Settings) -> dict[str, Any]:
+    """Return the parameters of a connection.
+
+    Raises:
+        ConfigurationError: the URL cannot be used.
+    """
+    _scheme, _, rest = url.partition("://")
+    try:
+        given: Mapping[str, Any] = conninfo_to_dict(f"postgresql://{rest}")
+    except psycopg.Error:
+        raise _unusable() from None
+    if not all(port == "" or port.isdecimal() for port in str(given.get("port") or "").split(",")):
+        raise _unusable()
+    defaults = {
+        "application_name": "agent-data-store",
+        "connect_timeout": math.ceil(settings.connect_timeout_seconds),
+        "target_session_attrs": "read-write",
+        "tcp_user_timeout": math.ceil(settings.operation_timeout_seconds * 1000),
+        "client_encoding": "UTF8",
+    }
+    options = f"{given.get('options') or ''} {postgres.session(settings)}".strip()
+    return {**defaults, **given, "options": options}
+
+
+def _unusable() -> ConfigurationError:
+    return ConfigurationError(
+        "The PostgreSQL URL cannot be used. Write postgresql://HOST:PORT/DATABASE; credentials go before the host "
+        "as USER:PASSWORD and an at sign, with special characters percent-encoded."
+    )
+
+
+def hosts(parameters: Mapping[str, Any]) -> str:
+    """Return the hosts and ports of a connection, without its credentials."""
+    names = str(parameters.get("host") or "localhost").split(",")
+    ports = [port or "5432" for port in str(parameters.get("port") or "").split(",")]
+    return ",".join(f"{name}:{ports[index % len(ports)]}" for index, name in enumerate(names))
+
+
+async def _complete(runner: Runner, at: str, seconds: float) -> None:
+    found = await runner.run(lambda job: _look(job, at), writes=False, until=runner.deadline(seconds))
+    if not found >= schema.NAMES:
+        patience = max(seconds, _REPAIR_SECONDS) if found else seconds
+        await runner.run(lambda job: _make(job, patience), writes=True, until=runner.deadline(patience))
+
+
+_FACTS: Final = "SELECT current_setting('server_encoding') AS encoding, clock_timestamp() AS now"
+_RELATIONS: Final = (
+    "SELECT relname AS name, obj_description(oid, 'pg_class') AS mark FROM pg_class "
+    "WHERE relnamespace = current_schema()::regnamespace "
+    "UNION ALL SELECT tgname, NULL FROM pg_trigger WHERE tgrelid = to_regclass('entries') AND NOT tgisinternal"
+)
+"""What is in our schema, the only one on the search path; nothing where it is missing."""
+_OUR_SCHEMA: Final = f"SELECT 1 FROM pg_namespace WHERE nspname = '{postgres.SCHEMA}'"  # noqa: S608 - our own name
+
+
+async def _look(job: Job, at: str) -> set[str]:
+    """Return the names of what is in the schema, once server and schema are known to keep every promise."""
+    before = datetime.now(UTC)
+    facts = (await job.command(_FACTS)).one()
+    check_clock(facts.now, before, datetime.now(UTC), f"PostgreSQL at {at}")
+    if facts.encoding != "UTF8":
+        raise ConfigurationError(
+            f"The PostgreSQL database at {at} has the encoding {facts.encoding}, which cannot hold every name. "
+            "Name a database made WITH (ENCODING 'UTF8', TEMPLATE template0)."
+        )
+    marks = {str(row.name): row.mark for row in await job.command(_RELATIONS)}
+    mark = marks.get(schema.entries.name, _MARK)
+    if mark != _MARK:
+        raise ConfigurationError(
+            f"The schema {postgres.SCHEMA!r} of the database at {at} is another application's, or of another version "
+            f"({mark}; this one reads {_MARK!r}). Name another database, or upgrade agent-data-store."
+        )
+    return set(marks)
+
+
+async def _make(job: Job, seconds: float) -> None:
+    """Make what is missing; another process that does the same meanwhile has made it when the lock is ours."""
+    milliseconds = math.ceil(seconds * 1000)
+    async with job.transaction():
+        # What others made is seen as soon as they have made it, not as it was when this transaction began.
+        await job.command("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        await job.command(f"SET LOCAL statement_timeout = {milliseconds}")
+        await job.command(f"SET LOCAL lock_timeout = {milliseconds}")
+        await job.command(f"SELECT pg_advisory_xact_lock({_LOCK})")
+        if (await job.command(_OUR_SCHEMA)).first() is None:
+            await job.command(f"CREATE SCHEMA {postgres.SCHEMA}")
+        for statement in schema.creation(postgres):
+            await job.execute(statement)
+        await job.command(f"COMMENT ON TABLE {schema.entries.name} IS '{_MARK}'")
+
+
+def _explained(at: str, error: BaseException) -> Exception | None:
+    """Return the error in words for an operator; what no waiting mends becomes a matter of configuration."""
+    if isinstance(error.__cause__, Refused):
+        return ConfigurationError(str(error.__cause__))
+    if isinstance(error, DBAPIError) and sqlstate(error) == _INSUFFICIENT_PRIVILEGE:
+        return ConfigurationError(
+            f"PostgreSQL at {at} does not let the URL's user make or use the schema {postgres.SCHEMA!r}. As its "
+            f"administrator, in that database: CREATE SCHEMA {postgres.SCHEMA} AUTHORIZATION the_user."
+        )
+    if not isinstance(error, StoreUnavailable):
+        return None
+    return StoreUnavailable(
+        f"PostgreSQL at {at} does not answer, or cannot be written. Start it, or correct the URL's host and port; "
+        "nothing was changed."
+    )
+
+
+def _remedy(at: str, text: str) -> str | None:
+    """Return what mends a refused connection; the client library gives no code for it, only the server's text."""
+    if any(sign in text for sign in _USER_REFUSED):
+        return f"PostgreSQL at {at} refuses the URL's user. Correct user, password or sslmode."
+    if 'database "' in text and "does not exist" in text:
+        return f"PostgreSQL at {at} has no such database. Correct the URL, or make it with CREATE DATABASE."
+    return None
