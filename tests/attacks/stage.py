@@ -23,7 +23,7 @@ from sandbox.isolation import account, interpreter
 ACCOUNT: Final = 54321 if os.geteuid() == 0 else os.geteuid()
 """Who launches guests: not the uid that a guest sees itself as."""
 
-UIDS: Final = "154321-154384"
+UIDS: Final = "154321-154420"
 """Whose the guests of `landlock` are, one each."""
 
 RUN_AS: Final = ACCOUNT if os.geteuid() == 0 else None

@@ -36,7 +36,7 @@ from sandbox import RunLimits, Sandbox
 from tests.attacks.arsenal import agent
 from tests.attacks.stage import RUN_AS
 
-UIDS = "254321-254384"  # Not those of the tests' own sandbox, whose guests live at the same time.
+UIDS = "254321-254420"  # Not those of the tests' own sandbox, whose guests live at the same time.
 LEVELS = {"started": "strict", "forked": "strict"}
 told = []
 

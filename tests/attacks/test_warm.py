@@ -16,7 +16,7 @@ from datastore import Scope, Store
 from datastore.operations import Get
 from sandbox import Sandbox
 from tests.attacks.arsenal import strike
-from tests.attacks.stage import RUN_AS
+from tests.attacks.stage import RUN_AS, UIDS
 from tests.attacks.test_tenants import ROUNDS, mark, marks, users
 from tests.sandbox.hostile import HEAD
 from tests.sandbox.test_isolation_guest import ends
@@ -27,7 +27,11 @@ __all__ = ["mark", "users"]
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(30)]
 
 SCANS: Final = ("python.objects_of_another_tenant", "python.memory_of_another_tenant")
-POOLS: Final[dict[str, dict[str, Any]]] = {"started": {"pool_size": 2}, "forked": {"pool_size": 2, "zygote": True}}
+POOLS: Final[dict[str, dict[str, Any]]] = {
+    "started": {"run_as": RUN_AS},
+    "forked": {"run_as": RUN_AS, "zygote": True},
+    "landlock": {"run_as": UIDS, "isolation": "landlock"},
+}
 
 HOLD: Final = """
 import os
@@ -50,7 +54,7 @@ def run():
 
 @pytest_asyncio.fixture(params=POOLS, loop_scope="session")
 async def pooled(store: Store, request: pytest.FixtureRequest) -> AsyncIterator[Sandbox]:
-    async with Sandbox(store, run_as=RUN_AS, **POOLS[request.param]) as sandbox:
+    async with Sandbox(store, pool_size=2, **POOLS[request.param]) as sandbox:
         await settled(sandbox)
         yield sandbox
 
@@ -111,7 +115,7 @@ async def test_leaving_a_sandbox_by_an_error_leaves_no_process_no_socket_and_no_
     gate, before = Gate(), remains()
     runs = []
     with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the sandbox is left by it
-        async with Sandbox(store, run_as=RUN_AS, **pool) as sandbox:
+        async with Sandbox(store, pool_size=2, **pool) as sandbox:
             scope = Scope(user="alice", agent="worker")
             runs = [asyncio.create_task(sandbox.run(WAIT, scope=scope, tools={"wait": gate.wait})) for _ in range(4)]
             await asyncio.wait_for(gate.called.wait(), 20)

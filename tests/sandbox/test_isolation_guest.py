@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import io
 import json
@@ -14,6 +15,7 @@ import sys
 import textwrap
 import uuid
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -156,15 +158,17 @@ def attempt(name: str) -> str:
 
 def members(group: int) -> list[int]:
     """Return the processes of a group that are alive, be it in a thread that has outlived the first one."""
-    found = set()
-    for thread in Path("/proc").glob("[0-9]*/task/[0-9]*"):
-        try:
-            state, _parent, process_group = (thread / "stat").read_text().rpartition(")")[2].split()[:3]
-        except OSError:
-            continue
-        if int(process_group) == group and state not in "ZX":
-            found.add(int(thread.parent.parent.name))
-    return sorted(found)
+    processes = [int(name) for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208 - names are enough.
+    return [pid for pid in processes if any(at == group and state not in "ZX" for state, at in threads(pid))]
+
+
+def threads(pid: int) -> Iterator[tuple[str, int]]:
+    """Give the state and the group of each thread of a process, passing over those that end meanwhile."""
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                state, _parent, group = (thread / "stat").read_text().rpartition(")")[2].split()[:3]
+                yield state, int(group)
 
 
 def status(pid: int) -> dict[str, str]:
