@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from sandbox.guest.verbs import Verbs
 
 _NUMBERS: Final = itertools.count()
-_MOST: Final = PAGE - 1
-"""Of an operation's mutations one is left for the lease."""
 
 
 class Absent:
@@ -43,6 +41,7 @@ class Gathered:
 
     def __init__(self, channel: Channel, said: str, lease: Lease | None) -> None:
         self.lease = lease
+        self._most = PAGE if lease is None else PAGE - 1  # One is the check of the lease.
         self._notes = channel.unfinished
         self._number = next(_NUMBERS)
         self._said = said
@@ -57,8 +56,8 @@ class Gathered:
         if (namespace, key, checks) in self._mutations:
             done = "checked" if checks else "changed"
             raise errors.InvalidArgument(f"{key!r:.60} is {done} twice in one atomic(). Keep the last one.")
-        if len(self._mutations) == _MOST:
-            raise errors.InvalidArgument(f"atomic() takes at most {_MOST:,} changes and checks. Make several.")
+        if len(self._mutations) == self._most:
+            raise errors.InvalidArgument(f"atomic() takes at most {self._most:,} changes and checks. Make several.")
         self._mutations[namespace, key, checks] = mutation
         self._notes.setdefault(self._number, hints.never_committed(f"{self._said} with {_verb(mutation)}({key!r:.60})"))
 
