@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint check bench-sandbox format clean
 python := .venv/bin/python
+# What measures, or counts what is on the machine, is tested alone; the rest on several processors, file by file.
+alone := tests/attacks tests/sandbox/test_flood.py tests/sandbox/test_neighbours.py
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1	\2/' | expand -t 22
@@ -14,7 +16,8 @@ demo: ## run agents of two users side by side over real source files
 	@$(python) docs/examples/demo.py
 
 test: setup ## run every test on every backend
-	@$(python) -m pytest
+	@$(python) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(addprefix --ignore=,$(alone))
+	@$(python) -m pytest $(alone)
 
 lint: setup ## ruff, strict types, import contracts
 	@.venv/bin/ruff check

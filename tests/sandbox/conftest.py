@@ -16,7 +16,9 @@ RUN_AS = "nobody" if os.geteuid() == 0 else None
 PROMISING: dict[str, str | None] = {"strict": RUN_AS}
 """The levels that promise isolation, and whose guests are."""
 if os.geteuid() == 0:
-    PROMISING["landlock"] = "654321-654400"
+    # Each worker process of a test run has uids of its own.
+    FIRST = 654321 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    PROMISING["landlock"] = f"{FIRST}-{FIRST + 79}"
 else:
     # Only root can give guests uids that are not its own; CI is root and runs it all.
     collect_ignore = ["test_isolation_landlock.py"]
