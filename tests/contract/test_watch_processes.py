@@ -18,8 +18,7 @@ from pymongo.errors import AutoReconnect
 from datastore import Settings
 from sandbox import connect
 from tests.servers.mongo import fresh_database
-from tests.servers.postgres import fresh_postgres
-from tests.world import Servers
+from tests.world import SEPARATE, Servers, address
 
 CHANGES = 1000
 WATCHERS = 2
@@ -62,14 +61,10 @@ def write(url: str, halfway: Callable[[], None] = lambda: None) -> list[str | No
     return made
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mongodb"])
+@pytest.fixture(params=SEPARATE)
 def url(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'store.db'}"
-        return
-    fresh = fresh_database if request.param == "mongodb" else fresh_postgres
-    with fresh(servers(request.param)) as made:
-        yield made
+    with address(request.param, tmp_path, servers) as fresh:
+        yield fresh
 
 
 def test_watchers_in_other_processes_see_each_change_once_and_in_order(url: str) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from sandbox import ConnectedDataStore, connect
 from tests.docs.worker import SETTINGS, agent
-from tests.servers.mongo import fresh_database
+from tests.world import SEPARATE, Servers, address
 
 SOON = 5
 """Seconds of a lease that ends within the test."""
@@ -69,12 +69,9 @@ def worker(url: str, lease_seconds: int) -> Iterator[Worker]:
             process.kill()
 
 
-@pytest.fixture(params=["sqlite", "mongod"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'store.db'}"
-        return
-    with fresh_database(str(request.getfixturevalue("server"))) as fresh:
+@pytest.fixture(params=SEPARATE)
+def url(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers) -> Iterator[str]:
+    with address(request.param, tmp_path, servers) as fresh:
         yield fresh
 
 
