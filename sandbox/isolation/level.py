@@ -15,7 +15,11 @@ class Guest(Protocol):
     """The processor time that it had used when it ended; 0 before."""
 
     async def started(self) -> int | None:
-        """Wait until the guest is there; return its pid on the host, or None where it never came to be."""
+        """Wait until the guest is there; return its pid on the host, or None where the host does not say it.
+
+        Raises:
+            SandboxUnavailable: it never came to be.
+        """
 
     async def wait(self) -> int:
         """Wait until the guest has ended, and nothing of it is left; any number of tasks may, as often as they like.

@@ -15,12 +15,13 @@ import os
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from datastore.errors import SandboxUnavailable
 from sandbox.isolation import preflight
+from sandbox.isolation.diagnosis import explain
 from sandbox.isolation.level import Guest
 from sandbox.isolation.strict import Cell, find_cell
 
@@ -72,7 +73,7 @@ class Zygote:
         """Have a guest forked; the first one starts the zygote."""
         if self._cell is None:
             raise RuntimeError("prepare() comes before spawn().")
-        self._nurseries = [each for each in self._nurseries if not each.ended]
+        self._nurseries = [each for each in self._nurseries if not each.is_gone()]
         current = self._nurseries[-1] if self._nurseries else None
         if current is None or not current.serves(bootstrap, self._most):
             current = _Nursery(self._cell, bootstrap, {})
@@ -102,9 +103,10 @@ class _Nursery:
         self._loop = asyncio.get_running_loop()
         self._numbers = itertools.count(1)
         self._expected: dict[int, _Fork] = {}
-        self._guests: dict[int, _Fork] = {}
+        self._guests: dict[int, deque[_Fork]] = {}
+        self._unsent: deque[tuple[int, socket.socket]] = deque()
         self._served = 0
-        self.ended = False
+        self._is_retired = self._has_ended = False
         with theirs:
             try:
                 self._process = cell.spawn_zygote(bootstrap, theirs, environment)
@@ -114,28 +116,53 @@ class _Nursery:
         self._loop.add_reader(self._control, self._listen)
         self._end = asyncio.ensure_future(self._mourn())
 
+    def is_gone(self) -> bool:
+        """Say whether nothing is left of the zygote and its guests."""
+        return self._end.done()
+
     def serves(self, bootstrap: bytes, most: int) -> bool:
         """Say whether the next guest may come from here; where not, none does any more."""
+        if self._has_ended:
+            return False
         if any(time.monotonic() - each.asked > _PATIENCE_SECONDS for each in self._expected.values()):
             self._process.kill()  # It hangs. Nothing ever makes it, but it would be for good.
             return False
         if bootstrap is self._bootstrap and self._served < most:
             return True
-        with contextlib.suppress(OSError):
-            self._control.shutdown(socket.SHUT_WR)  # It ends after its last guest.
+        self._is_retired = True
+        self._retire()
         return False
+
+    def _retire(self) -> None:
+        """Have the zygote end after its last guest, once all that was asked of it has been sent."""
+        if self._is_retired and not self._unsent:
+            with contextlib.suppress(OSError):
+                self._control.shutdown(socket.SHUT_WR)
 
     def spawn(self, peer: socket.socket) -> Guest:
         """Ask for a guest on a socket."""
         number = next(self._numbers)
-        guest = _Fork()
-        try:
-            socket.send_fds(self._control, [str(number).encode()], [peer.fileno()])
-        except OSError as error:
-            raise SandboxUnavailable(f"the zygote takes no request: {error}", "Try again.") from error
-        self._expected[number] = guest
+        guest = self._expected[number] = _Fork()
         self._served += 1
+        self._unsent.append((number, peer.dup()))
+        self._send()
         return guest
+
+    def _send(self) -> None:
+        """Send what was asked for, and the rest when there is room; where the zygote has ended, its end tells."""
+        self._loop.remove_writer(self._control)
+        while self._unsent:
+            number, peer = self._unsent[0]
+            try:
+                socket.send_fds(self._control, [str(number).encode()], [peer.fileno()])
+            except BlockingIOError:
+                self._loop.add_writer(self._control, self._send)
+                return
+            except OSError:
+                return
+            self._unsent.popleft()
+            peer.close()
+        self._retire()
 
     async def close(self) -> None:
         """End the zygote; return when nothing is left of it and of its guests."""
@@ -154,28 +181,39 @@ class _Nursery:
 
     def _hear(self, what: str, number: int, *further: Any) -> None:
         if what == "ended":
-            status, seconds = further
-            self._guests.pop(number).end(status, seconds)
+            self._bury(number, *further)
             return
         guest = self._expected.pop(number)
-        if what == "started":
-            pid, pidfd = further
-            self._guests[pid] = guest
-            guest.begin(pidfd)
-        else:
+        if what == "failed":
             guest.end(1, words=f"zygote: {further[0]}")
+        elif len(further) == 1:  # This process had no descriptor left to be given.
+            guest.end(1, words="zygote: Too many open files")
+        else:
+            pid, pidfd = further
+            self._guests.setdefault(pid, deque()).append(guest)
+            guest.begin(pidfd)
+
+    def _bury(self, pid: int, status: int, seconds: float) -> None:
+        """Note the end of a guest: of several with one pid, that of the first."""
+        if guests := self._guests.get(pid):
+            guests.popleft().end(status, seconds)
+            if not guests:
+                del self._guests[pid]
 
     async def _mourn(self) -> None:
         """Wait for the zygote's end, and see to it that each of its guests is known to have ended too."""
-        status = await self._process.wait()
+        await self._process.wait()
+        self._has_ended = True
         self._listen()
         self._loop.remove_reader(self._control)
+        self._loop.remove_writer(self._control)
         self._control.close()
+        for _, peer in self._unsent:
+            peer.close()
         words = await self._process.stderr()
-        for guest in [*self._expected.values(), *self._guests.values()]:
+        for guest in [*self._expected.values(), *(each for guests in self._guests.values() for each in guests)]:
             await guest.gone()
-            guest.end(status, words=words)
-        self.ended = True
+            guest.end(1, words=words or "zygote: it ended")
 
 
 class _Fork:
@@ -188,13 +226,14 @@ class _Fork:
         self._pid: int | None = None
         self._begun = asyncio.Event()
         self._exited = asyncio.Event()
-        self._is_killed = False
+        self._is_born = self._is_killed = False
         self._status = 0
         self._words = ""
 
     def begin(self, pidfd: int) -> None:
         """Note that the guest is there."""
         self._pidfd, self._pid = pidfd, _pid(pidfd)
+        self._is_born = True
         self._begun.set()
         if self._is_killed:
             self.kill()
@@ -218,8 +257,10 @@ class _Fork:
         loop.remove_reader(self._pidfd)
 
     async def started(self) -> int | None:
-        """Wait until the guest is there; return its pid on the host, or None where it never came to be."""
+        """Wait until the guest is there; return its pid on the host, or None where the host does not say it."""
         await self._begun.wait()
+        if not self._is_born:
+            raise explain(self._words, "strict")
         return self._pid
 
     async def wait(self) -> int:

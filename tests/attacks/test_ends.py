@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import platform
 import signal
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from datastore.errors import SandboxUnavailable
 from sandbox import RunLimits, Sandbox
 from sandbox.isolation import Guest, account, interpreter
 from tests.attacks.arsenal import MALLORY, Told, agent, control, level, strike, told
@@ -53,7 +55,10 @@ def guests(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> list[Guest]:
 
 async def left_of(guests: list[Guest]) -> list[int]:
     """Return who is still alive of guests that have ended."""
-    pids = [await guest.started() for guest in guests]
+    pids = []
+    for guest in guests:
+        with contextlib.suppress(SandboxUnavailable):  # It was cancelled before it came to be.
+            pids.append(await guest.started())
     return [survivor for pid in pids if pid is not None for survivor in survivors(pid)]
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from datastore import Scope, Store
 from datastore.errors import ConfigurationError, SandboxUnavailable
 from sandbox import RunLimits, RunResult, Sandbox
 from sandbox.isolation import bubblewrap, zygote
+from sandbox.isolation.inside import zygote as inside
 from sandbox.isolation.zygote import Zygote
 from tests.sandbox.conftest import RUN_AS
 
@@ -129,7 +132,10 @@ async def test_a_zygote_that_is_killed_ends_its_runs_and_the_next_run_has_a_new_
     (first,) = parents(sandbox)
     os.killpg(first, signal.SIGKILL)
     result = await asyncio.wait_for(hanging, 30)
-    assert (result.outcome, result.limit) == ("limit", "memory_bytes")
+    assert (result.outcome, result.error) == (
+        "raised",
+        "the agent's process ended before it gave a result (status 1)",
+    )
     assert (await run(sandbox, "def run(): return 1")).output == 1
     assert parents(sandbox) != [first]
 
@@ -156,3 +162,49 @@ async def test_where_nested_namespaces_give_no_rights_it_is_refused(
 async def test_no_other_level_has_one(store: Store) -> None:
     with pytest.raises(ConfigurationError, match="needs isolation='strict'"):
         Sandbox(store, isolation="unsafe_process", accept_no_isolation=True, zygote=True)
+
+
+def test_a_zygote_that_cannot_fork_says_so_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", fork)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs, socket.socket() as guest:
+        before = os.listdir("/proc/self/fd")  # noqa: PTH208 - names only
+        socket.send_fds(ours, [b"7"], [guest.fileno()])
+        assert inside.Zygote(theirs, b"", lambda _: None)._take()
+        assert json.loads(ours.recv(100)) == ["failed", 7, "Resource temporarily unavailable"]
+        assert os.listdir("/proc/self/fd") == before  # noqa: PTH208 - names only
+
+
+async def test_a_host_without_descriptors_left_is_told_so_and_goes_on(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await run(sandbox, "def run(): return 1")
+    recv = socket.recv_fds
+
+    def without(*given: Any) -> Any:
+        said, descriptors, flags, address = recv(*given)
+        for each in descriptors:
+            os.close(each)
+        return said, [], flags, address
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "recv_fds", without)
+        with pytest.raises(SandboxUnavailable, match="zygote: Too many open files"):
+            await sandbox.run("def run(): return 1", scope=ALICE)
+    assert (await run(sandbox, "def run(): return 2")).output == 2
+
+
+async def test_more_requests_than_the_socket_holds_are_all_answered(store: Store) -> None:
+    async with Sandbox(store, zygote=True, run_as=RUN_AS, runs_at_once=400, queue_size=400) as sandbox:
+        await run(sandbox, "def run(): return 1")
+        (parent,) = parents(sandbox)
+        os.killpg(parent, signal.SIGSTOP)
+        runs = [asyncio.ensure_future(run(sandbox, "def run(): return 1")) for _ in range(330)]
+        for _ in range(20):  # Turns of the loop, after which every run has asked.
+            await asyncio.sleep(0)
+        assert len(sandbox._level._nurseries[0]._unsent) > 10  # type: ignore[attr-defined]
+        os.killpg(parent, signal.SIGCONT)
+        assert sum(result.output for result in await asyncio.gather(*runs)) == 330

@@ -78,11 +78,15 @@ class Zygote:
         number, descriptors, _, _ = socket.recv_fds(self._control, _NUMBER_BYTES, 1)
         if not number:
             return False
-        child = os.fork()
-        if child == 0:
-            self._bear(int(number), descriptors[0])
+        try:
+            child = os.fork()
+        except OSError as error:  # The account or the machine has no process left; its guests must not suffer for it.
+            self._fail(int(number), error)
+        else:
+            if child == 0:
+                self._bear(int(number), descriptors[0])
+            self._between.add(child)
         os.close(descriptors[0])
-        self._between.add(child)
         return True
 
     def _bear(self, number: int, descriptor: int) -> NoReturn:
@@ -92,11 +96,15 @@ class Zygote:
             kernel.unshare(kernel.NAMESPACES)
             pid = os.fork()
         except OSError as error:
-            self._say(["failed", number, error.strerror or str(error)])
+            self._fail(number, error)
             os._exit(1)
         if pid == 0:
             self._become(descriptor)
-        self._say(["started", number, pid], [os.pidfd_open(pid)])
+        try:
+            self._say(["started", number, pid], [os.pidfd_open(pid)])
+        except OSError as error:  # Nobody could end it.
+            os.kill(pid, signal.SIGKILL)
+            self._fail(number, error)
         os._exit(0)
 
     def _become(self, descriptor: int) -> NoReturn:
@@ -129,6 +137,9 @@ class Zygote:
                     self._say(["ended", pid, os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime])
         except ChildProcessError:
             return False
+
+    def _fail(self, number: int, error: OSError) -> None:
+        self._say(["failed", number, error.strerror or str(error)])
 
     def _say(self, message: list[str | float], descriptors: list[int] | None = None) -> None:
         socket.send_fds(self._control, [json.dumps(message).encode()], descriptors or [])
