@@ -116,6 +116,7 @@ class StoreMachine(RuleBasedStateMachine):
     """Two agents of one user against the model; a second user, who must stay empty."""
 
     open_world: Callable[[ExitStack], World]
+    locks = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -367,6 +368,7 @@ class StoreMachine(RuleBasedStateMachine):
             copied = self.model.held[goal][key]
             copied.metadata, copied.reads = dict(known.metadata), copied.reads + 1
 
+    @precondition(lambda self: self.locks)
     @rule(agent=st.sampled_from(["x", "y"]), namespace=NAMESPACES)
     def take(self, agent: str, namespace: str) -> None:
         lock = self.at(agent, namespace).lock("l", ttl_seconds=LEASE_SECONDS)
