@@ -17,6 +17,9 @@ DEFAULT_NAME_BYTES: Final = 256
 RESERVED: Final = "@"
 LOCKS: Final = "@locks/"
 """Before the name of a namespace: where its locks are kept, apart from its entries."""
+LEASE: Final = "lease:"
+TOKEN: Final = "token:"  # noqa: S105 - counts holders, and keeps nobody out
+"""Before the name of a lock: the keys of its lease, and of the last token that was given out."""
 
 
 def name(kind: str, value: object) -> str:

@@ -23,6 +23,7 @@ from datastore.metering import ACCOUNT, Metered
 from datastore.models import Scope
 from datastore.service.store import Store
 from sandbox.guest import wire
+from sandbox.leases import Leases
 from sandbox.limits import UNSENT_BYTES, RunLimits, gather_bytes
 from sandbox.pacing import Meter, meter
 from sandbox.polls import LongPolls, is_long_poll
@@ -77,6 +78,7 @@ class Broker(asyncio.BufferedProtocol):
         self._backlog: deque[bytes] = deque()
         self._calls: dict[asyncio.Task[None], bool] = {}
         self._polls = LongPolls(limits)
+        self._leases = Leases()
         self._transport: asyncio.Transport | None = None
         self._choked = False
         self._meter: Meter
@@ -157,9 +159,10 @@ class Broker(asyncio.BufferedProtocol):
         self._settle()
 
     async def close(self) -> None:
-        """Close the connection; return when every call that was begun has ended."""
+        """Close the connection; return when every call that was begun has ended, and its locks are given back."""
         self._abort()
         await self.ended.wait()
+        await self._leases.give_back(self._store, self._scope)
 
     def _abort(self) -> None:
         if self._transport is not None:
@@ -268,7 +271,9 @@ class Broker(asyncio.BufferedProtocol):
         if refusal is not None:
             return {"error": refusal.as_dict()}
         if "tool" not in message:
-            return await dispatch.dispatch(self._store, self._scope, message)
+            answer = await dispatch.dispatch(self._store, self._scope, message)
+            self._leases.note(message, answer)
+            return answer
         try:
             answer = await self._tools.call(message)
             values.check_size(

@@ -52,12 +52,49 @@ def require(scope: Scope, operation: Operation) -> None:
 
 
 def _require_lock(scope: Scope, operation: Operation, namespace: str) -> None:
-    """Let whoever may write a namespace use its locks, by what locks are made of."""
-    if not isinstance(operation, (Get, Apply, Watch)):
+    """Let whoever may write a namespace use its locks, in the ways that lock() does."""
+    if not _locks(operation, namespace):
         raise InvalidName(f"{namespace!r} holds locks, which only lock() uses. Write another name.")
     locked = namespace.removeprefix(names.LOCKS)
     if not _allowed(scope, locked, "write"):
         raise AccessDenied(_refusal(scope, locked, "write"), namespace=locked, access="write")
+
+
+def _locks(operation: Operation, namespace: str) -> bool:
+    """Say whether an operation does to locks what lock() does: nothing else may be kept there, or make tokens fall."""
+    match operation:
+        case Get():
+            return operation.detail == "key"
+        case Watch():
+            return operation.exact
+        case Apply():
+            return all(_locks_by(each) for each in operation.mutations if home(operation, each) == namespace)
+    return False
+
+
+def _locks_by(mutation: Mutation) -> bool:
+    match mutation:
+        case Incr():
+            return mutation.key.startswith(names.TOKEN) and (mutation.by, mutation.initial, mutation.ttl_seconds) == (
+                1,
+                0,
+                None,
+            )
+        case Put():
+            claims = mutation.if_absent and mutation.value is None
+            confirms = mutation.if_version is not None and _is_token(mutation.value)
+            plain = mutation.metadata is None and mutation.value_base64 is None and mutation.ttl_seconds is not None
+            return mutation.key.startswith(names.LEASE) and plain and (claims or confirms)
+        case Touch():
+            kept = mutation.if_version is not None and mutation.ttl_seconds is not None
+            return mutation.key.startswith(names.LEASE) and kept
+        case Delete():
+            return mutation.key.startswith(names.LEASE) and mutation.if_version is not None
+    return mutation.key.startswith(names.LEASE)  # A check.
+
+
+def _is_token(value: object) -> bool:
+    return isinstance(value, dict) and value.keys() == {"token"} and isinstance(value["token"], int)
 
 
 def _needs(operation: Operation) -> Iterator[tuple[str, Access]]:

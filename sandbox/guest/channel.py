@@ -60,7 +60,7 @@ class Channel:
         self._pid = os.getpid()
         self.unawaited: dict[int, tuple[str, bool]] = {}
         self.unfinished: dict[int, DataStoreError] = {}
-        self.locks: set[tuple[str, str]] = set()
+        self.locks: dict[tuple[str, str], object] = {}
         self.limits: dict[str, int] = self._greet()
 
     def _greet(self) -> dict[str, int]:
@@ -83,6 +83,11 @@ class Channel:
             ValueTooLarge: it does not fit into a frame; nothing was sent.
         """
         self._send(self._pack(message))
+
+    def tell(self, request: Message) -> None:
+        """Send a request whose answer nobody needs, where the connection still is."""
+        with contextlib.suppress(OSError, DataStoreError):
+            self._send(self._pack({"id": next(self._numbers), **request}))
 
     def call(self, request: Message) -> Any:
         """Send a request and wait for its reply, from any thread.

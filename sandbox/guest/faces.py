@@ -141,6 +141,8 @@ def drive(channel: Channel, steps: Steps[R]) -> R:
     except StopIteration as stop:
         result: R = stop.value
         return result
+    finally:
+        steps.close()  # Also where the caller was interrupted: what the verb holds is let go now, not some time later.
 
 
 def _answer(channel: Channel, request: Request | Pause) -> Any:
@@ -151,6 +153,13 @@ def _answer(channel: Channel, request: Request | Pause) -> Any:
 
 async def adrive(channel: Channel, steps: Steps[R]) -> R:
     """Run a verb to its end, awaiting each answer."""
+    try:
+        return await _adriven(channel, steps)
+    finally:
+        steps.close()  # As above.
+
+
+async def _adriven(channel: Channel, steps: Steps[R]) -> R:
     try:
         request = next(steps)
     except StopIteration as stop:

@@ -10,6 +10,7 @@ A thread renews the lease while it is held, whatever the agent's own code is doi
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 import time
@@ -28,13 +29,14 @@ from datastore.errors import (
 )
 from sandbox.guest import hints
 from sandbox.guest.channel import Channel
-from sandbox.guest.faces import Request, Steps, adrive, drive
+from sandbox.guest.faces import Pause, Request, Steps, adrive, drive
 from sandbox.guest.watching import POLL_SECONDS, watch_request
 
 if TYPE_CHECKING:
     from sandbox.guest.verbs import Verbs
 
 _NUMBERS: Final = itertools.count()
+_PAUSE_SECONDS: Final = 0.05
 _RENEWALS: Final = 3
 """How often a lease is renewed before it would expire."""
 
@@ -52,7 +54,6 @@ class Lease:
         self._until = until
         self._is_gone = False
         self._ended = threading.Event()
-        threading.Thread(target=self._renew, name=f"lease of {lock.name!r:.40}", daemon=True).start()
 
     @property
     def lost(self) -> bool:
@@ -83,8 +84,8 @@ class Lease:
             name=self.name,
         )
 
-    def _renew(self) -> None:
-        """Renew until the end: the lease's, the channel's, or the holder's."""
+    def renew(self) -> None:
+        """Renew until the end: the lease's, the channel's, or the holder's; for a thread of its own."""
         seconds = self._lock.ttl_seconds
         while not self._ended.wait(seconds / _RENEWALS):
             asked = time.monotonic()
@@ -100,6 +101,13 @@ class Lease:
                     self._is_gone = True
                     return
                 self._until = asked + seconds
+
+    def abandon(self) -> None:
+        """Give the lock back without waiting for it."""
+        self._ended.set()
+        self._is_gone = True
+        self._lock.forget()
+        self._lock.channel.tell(self._mutation("delete"))
 
     def release(self) -> Steps[bool]:
         """Give the lock back; return whether it was still held."""
@@ -119,6 +127,46 @@ class Lease:
         raise ValueNotStorable("a lease is a handle and cannot be pickled or copied; keep lease.token.")
 
 
+class _Renewal:
+    """The thread that renews a lease: it is there before anything is claimed, since a run's threads are counted.
+
+    Raises:
+        LockUnavailable: no thread can be started.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._lease: Lease | None = None
+        self._is_told = threading.Event()
+        try:
+            threading.Thread(target=self._work, name=f"lease of {name!r:.40}", daemon=True).start()
+        except RuntimeError:
+            raise LockUnavailable(
+                f"the lock {name!r:.60} needs a thread that renews it, and this run may start no more. "
+                "End threads, or give back other locks, first.",
+                name=name,
+            ) from None
+
+    def of(self, lease: Lease) -> Lease:
+        """Begin to renew."""
+        self._lease = lease
+        self._is_told.set()
+        return lease
+
+    def give_up(self) -> None:
+        """End: there is nothing to renew."""
+        self._is_told.set()
+
+    def _work(self) -> None:
+        self._is_told.wait()
+        if self._lease is not None:
+            self._lease.renew()
+
+
+def _self() -> object:
+    """Return who is running: the task, or where there is none the thread."""
+    return (asyncio.current_task() if asyncio._get_running_loop() else None) or threading.get_ident()  # noqa: SLF001 - as get_running_loop, without an exception
+
+
 class _Lock:
     """What is asked for, until it is held, and while it is."""
 
@@ -131,7 +179,9 @@ class _Lock:
         self.wait_seconds = 0.0 if wait_seconds == 0 else names.seconds("wait_seconds", wait_seconds)
         self.channel: Channel = face._channel  # noqa: SLF001 - one subject in two files
         self.namespace = names.LOCKS + face.namespace
-        self.lease = f"lease:{self.name}"
+        self.lease = names.LEASE + self.name
+        self.is_claiming = False
+        self._who: object = None
         self._held: Lease | None = None
         self._shown = f"{self._said}({self.name!r:.60})"
         self._number = next(_NUMBERS)
@@ -141,6 +191,10 @@ class _Lock:
         """Return a request that changes one entry of the lock."""
         return {"op": "apply", "namespace": self.namespace, "mutations": [mutation]}
 
+    def forget(self) -> None:
+        """Take note that this run holds it no more."""
+        self.channel.locks.pop((self.namespace, self.name), None)
+
     def _enter(self) -> Steps[Lease]:
         """Take the lock.
 
@@ -149,18 +203,20 @@ class _Lock:
         """
         self.channel.unfinished.pop(self._number, None)
         mark = (self.namespace, self.name)
-        if mark in self.channel.locks:
+        holder = self.channel.locks.get(mark)
+        if holder is not None and (not self.wait_seconds or holder == self._who):
             raise LockUnavailable(
                 f"this run holds the lock {self.name!r:.60} already, so waiting would never end. "
                 "Pass the lease on instead of taking it again.",
                 name=self.name,
             )
-        self.channel.locks.add(mark)
+        renewal = _Renewal(self.name)
         try:
-            self._held = yield from self._taken()
+            self._held = yield from self._taken(renewal)
         finally:
             if self._held is None:
-                self.channel.locks.discard(mark)
+                renewal.give_up()
+        self.channel.locks[mark] = self._who
         return self._held
 
     def _exit(self) -> Steps[None]:
@@ -171,14 +227,14 @@ class _Lock:
         """
         lease, self._held = self._held, None
         assert lease is not None  # noqa: S101 - it was entered
-        self.channel.locks.discard((self.namespace, self.name))
+        self.forget()
         held = yield from lease.release()
         if not held:
             raise lease.error()
 
-    def _taken(self) -> Steps[Lease]:
+    def _taken(self, renewal: _Renewal) -> Steps[Lease]:
         until, cursor = time.monotonic() + self.wait_seconds, None
-        while (lease := (yield from self._claimed())) is None:
+        while (lease := (yield from self._claimed(renewal))) is None:
             found = yield {"op": "get", "namespace": self.namespace, "keys": [self.lease], "detail": "key"}
             expiry = found["items"][0]["expires_in_seconds"] if found["items"] else 0.0
             left = until - time.monotonic()
@@ -189,17 +245,30 @@ class _Lock:
             cursor = answer["cursor"]
         return lease
 
-    def _claimed(self) -> Steps[Lease | None]:
+    def _claimed(self, renewal: _Renewal) -> Steps[Lease | None]:
         """Claim, count and confirm; None where somebody else holds the lock."""
         claim = {"kind": "put", "key": self.lease, "ttl_seconds": self.ttl_seconds}
-        version = yield from self._applied({**claim, "value": None, "if_absent": True})
-        if version is None:
-            return None
-        answer = yield self.request(kind="incr", key=f"token:{self.name}", by=1)
-        token: int = answer["outcomes"][0]["number"]
-        asked = time.monotonic()
-        version = yield from self._applied({**claim, "value": {"token": token}, "if_version": version})
-        return None if version is None else Lease(self, version, token, asked + self.ttl_seconds)
+        self.is_claiming = True
+        try:
+            version = yield from self._applied({**claim, "value": None, "if_absent": True})
+            if version is None:
+                return None
+            try:
+                answer = yield self.request(kind="incr", key=names.TOKEN + self.name, by=1)
+                token: int = answer["outcomes"][0]["number"]
+                asked = time.monotonic()
+                confirmed = yield from self._applied({**claim, "value": {"token": token}, "if_version": version})
+            except BaseException:  # Nobody holds what was claimed.
+                self.channel.tell(self.request(kind="delete", key=self.lease, if_version=version))
+                raise
+            if confirmed is None:
+                yield Pause(
+                    _PAUSE_SECONDS
+                )  # A lease that ends within a round trip must not be asked for at full speed.
+                return None
+            return renewal.of(Lease(self, confirmed, token, asked + self.ttl_seconds))
+        finally:
+            self.is_claiming = False
 
     def _applied(self, mutation: Request) -> Steps[str | None]:
         """Return the new version; None where the condition did not hold."""
@@ -235,6 +304,7 @@ class Lock(_Lock):
     _said = "data_store.lock"
 
     def __enter__(self) -> Lease:
+        self._who = _self()
         return drive(self.channel, self._enter())
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
@@ -251,13 +321,27 @@ class Lock(_Lock):
         """Never come here: entering refuses."""
 
 
+def _given_back(taking: asyncio.Future[Lease]) -> None:
+    """Give back a lock that was taken for somebody who no longer waits."""
+    if not taking.cancelled() and taking.exception() is None:
+        taking.result().abandon()
+
+
 class AsyncLock(_Lock):
     """For `async with`."""
 
     _said = "data_store.aio.lock"
 
     async def __aenter__(self) -> Lease:
-        return await adrive(self.channel, self._enter())
+        self._who = asyncio.current_task()
+        taking = asyncio.ensure_future(adrive(self.channel, self._enter()))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            taking.add_done_callback(_given_back)
+            if not self.is_claiming:  # What has been asked for is awaited, so that it can be given back.
+                taking.cancel()
+            raise
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         try:

@@ -269,6 +269,125 @@ def test_locks_are_reached_by_lock_alone(the_world: World) -> None:
             store._channel.call(Get(namespace=nested, keys=("a",)).model_dump())
 
 
+@pytest.mark.parametrize(
+    "mutation",
+    [
+        {"kind": "put", "key": "note", "value": "hidden", "if_absent": True, "ttl_seconds": 5.0},
+        {"kind": "put", "key": "lease:x", "value": "hidden", "if_absent": True, "ttl_seconds": 5.0},
+        {"kind": "put", "key": "lease:x", "value": None, "if_absent": True},
+        {"kind": "put", "key": "lease:x", "value": {"token": "1" * 100}, "if_version": "v", "ttl_seconds": 5.0},
+        {"kind": "put", "key": "lease:x", "value": None, "if_absent": True, "ttl_seconds": 5.0, "metadata": {"a": 1}},
+        {"kind": "put", "key": "token:x", "value": 1},
+        {"kind": "incr", "key": "token:x", "by": 2},
+        {"kind": "incr", "key": "token:x", "by": 1, "ttl_seconds": 5.0},
+        {"kind": "incr", "key": "count", "by": 1},
+        {"kind": "delete", "key": "token:x"},
+        {"kind": "delete", "key": "lease:x"},
+        {"kind": "touch", "key": "lease:x", "ttl_seconds": 5.0},
+        {"kind": "touch", "key": "lease:x", "if_version": "v"},
+    ],
+    ids=str,
+)
+def test_among_locks_nothing_is_kept_and_no_token_is_made_to_fall(the_world: World, mutation: dict[str, Any]) -> None:
+    store = the_world.agent()
+    with pytest.raises(InvalidName, match="which only lock\\(\\) uses"):
+        store._channel.call({"op": "apply", "namespace": HERE, "mutations": [mutation]})
+    inside = {**mutation, "namespace": HERE}
+    with pytest.raises(InvalidName, match="which only lock\\(\\) uses"):
+        store._channel.call({"op": "apply", "namespace": "default", "atomic": True, "mutations": [inside]})
+
+
+def test_a_connection_that_ends_gives_back_what_it_holds(the_world: World) -> None:
+    gone, other = the_world.agent(run="run-1"), the_world.agent(run="run-2")
+    gone.lock("x", ttl_seconds=3600).__enter__()
+    gone.use_namespace("n").lock("x", ttl_seconds=3600).__enter__()
+    gone.close()
+    with other.lock("x", wait_seconds=WAIT_SECONDS), other.use_namespace("n").lock("x", wait_seconds=WAIT_SECONDS):
+        pass
+
+
+def test_a_lock_that_fails_half_way_is_given_back(the_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, call = the_world.agent(), the_world.agent()._channel.call
+
+    def failing(request: Any) -> Any:
+        if request["mutations"][0]["kind"] == "incr":
+            raise StoreUnavailable("staged")
+        return call(request)
+
+    monkeypatch.setattr(store._channel, "call", failing)
+    with pytest.raises(StoreUnavailable):
+        store.lock("x", ttl_seconds=3600).__enter__()
+    with the_world.agent(run="run-2").lock("x", wait_seconds=WAIT_SECONDS):
+        pass
+
+
+def test_a_lock_whose_taking_is_cancelled_is_given_back_at_any_moment(large_world: World) -> None:
+    store, other = large_world.agent(), large_world.agent(run="run-2")
+
+    async def hold(name: str) -> None:
+        async with store.aio.lock(name, ttl_seconds=3600):
+            await asyncio.Event().wait()
+
+    async def interrupted() -> None:
+        holders = [asyncio.ensure_future(hold(f"x{turn}")) for turn in range(20)]
+        for turn, holder in enumerate(holders):
+            asyncio.get_running_loop().call_later(turn * 0.001, holder.cancel)
+        await asyncio.wait(holders)
+        for turn in range(20):
+            async with other.aio.lock(f"x{turn}", wait_seconds=WAIT_SECONDS):
+                pass
+
+    asyncio.run(interrupted())
+
+
+def test_two_tasks_of_one_run_wait_for_each_other(the_world: World) -> None:
+    store, order = the_world.agent(), list[int]()
+
+    async def work() -> None:
+        async with store.aio.lock("x", wait_seconds=WAIT_SECONDS) as lease:
+            order.append(lease.token)
+            await store.aio.get("k")
+            order.append(lease.token)
+
+    async def both() -> None:
+        await asyncio.gather(work(), work())
+        async with store.aio.lock("x"):
+            with pytest.raises(LockUnavailable, match="this run holds"):
+                async with store.aio.lock("x", wait_seconds=WAIT_SECONDS):
+                    pass
+
+    asyncio.run(both())
+    assert order == [1, 1, 2, 2]
+
+
+def test_waiting_that_is_cut_off_leaves_no_mark(the_world: World) -> None:
+    store, other = the_world.agent(), the_world.agent(run="run-2")
+
+    async def cut_off() -> None:
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await store.aio.lock("x", wait_seconds=WAIT_SECONDS).__aenter__()
+
+    with other.lock("x"):
+        asyncio.run(cut_off())
+    with store.lock("x", wait_seconds=WAIT_SECONDS):
+        pass
+
+
+def test_without_a_thread_to_renew_it_nothing_is_locked(the_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = the_world.agent()
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(LockUnavailable, match=r"needs a thread that renews it.*End threads, or give back"):
+            store.lock("x").__enter__()
+    assert not held(the_world.agent(run="run-2"))
+
+
 def test_a_lock_of_the_longest_namespace_and_name_works(the_world: World) -> None:
     with the_world.agent().use_namespace("n" * 256).lock("l" * 256) as lease:
         assert lease.token == 1
