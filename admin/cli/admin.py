@@ -98,6 +98,7 @@ def keys(
     epilog=examples(
         "datastore admin show --user alice config",
         "datastore admin show --user alice --namespace files:repo a.py --json | jq .value",
+        "datastore admin show --user alice photo --raw > photo.png",
     )
 )
 def show(
@@ -106,6 +107,7 @@ def show(
     user: User = None,
     space: Space = None,
     namespace: Namespace = DEFAULT_NAMESPACE,
+    raw: Annotated[bool, typer.Option("--raw", help="Print the value alone: bytes as they are, or JSON.")] = False,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
@@ -116,8 +118,9 @@ def show(
     from admin.cli import inspecting, session
 
     area = _area(user, space, namespace)
+    form = inspecting.form(raw=raw, json=as_json)
 
-    session.perform(url, lambda store, _: inspecting.show(store, area, key, json=as_json))
+    session.perform(url, lambda store, _: inspecting.show(store, area, key, form))
 
 
 @app.command(
@@ -126,6 +129,7 @@ def show(
         'datastore admin set --user alice config \'{"lang": "en"}\'',
         "datastore admin set --user alice greeting --text 'good morning'",
         "datastore admin set --user alice report --file report.json --ttl-seconds 3600",
+        "datastore admin set --user alice photo --file photo.png --binary",
         "datastore admin set --user alice balance -- -5",
     ),
 )
@@ -138,6 +142,7 @@ def put(
     namespace: Namespace = DEFAULT_NAMESPACE,
     file: Annotated[str | None, typer.Option(metavar="FILE", help="Read the value from FILE; - is stdin.")] = None,
     text: Annotated[bool, typer.Option("--text", help="The value is a plain string, not JSON.")] = False,
+    binary: Annotated[bool, typer.Option("--binary", help="The value is bytes as they are, not JSON.")] = False,
     metadata: Annotated[str | None, typer.Option(metavar="JSON", help="Merged into what stands.")] = None,
     ttl_seconds: Annotated[float | None, typer.Option(metavar="N", help="Expire in N; default: never.")] = None,
     if_version: Annotated[str | None, typer.Option(metavar="V", help="Write only over this version.")] = None,
@@ -152,7 +157,14 @@ def put(
 
     area = _area(user, space, namespace)
     draft = changing.draft(
-        key, value, file, text=text, metadata=metadata, ttl_seconds=ttl_seconds, if_version=if_version
+        key,
+        value,
+        file,
+        text=text,
+        binary=binary,
+        metadata=metadata,
+        ttl_seconds=ttl_seconds,
+        if_version=if_version,
     )
     session.perform(url, lambda store, _: changing.put(store, area, draft, json=as_json))
 

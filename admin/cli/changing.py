@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 from admin.actions import changes
 from admin.actions.changes import Draft, Loss, Selection
@@ -25,6 +26,7 @@ def draft(
     file: str | None,
     *,
     text: bool,
+    binary: bool = False,
     metadata: str | None,
     ttl_seconds: float | None,
     if_version: str | None,
@@ -33,18 +35,28 @@ def draft(
 
     Raises:
         InvalidArgument: there is no value or there are two, or something is no JSON.
+        ValueTooLarge: there are more bytes than a value may have.
     """
     if (value is None) == (file is None):
         raise InvalidArgument("give the value once: VALUE, --file FILE, or - for stdin.")
-    path = STDIN if value == STDIN else file
-    given = sources.text_of(path) if path is not None else value
+    if text and binary:
+        raise InvalidArgument("--text and --binary exclude each other. Keep one.")
     return Draft(
         key,
-        given if text else sources.json_of(str(given), "VALUE", " To store it as a string, add --text."),
+        _content(value, STDIN if value == STDIN else file, text=text, binary=binary),
         None if metadata is None else sources.object_of(metadata, "--metadata"),
         None if ttl_seconds is None else names.seconds("--ttl-seconds", ttl_seconds),
         if_version,
     )
+
+
+def _content(value: str | None, path: str | None, *, text: bool, binary: bool) -> Any:
+    if binary:
+        if path is None:
+            raise InvalidArgument("--binary takes bytes from --file FILE, or - for stdin.")
+        return sources.bytes_of(path)
+    given = str(value) if path is None else sources.text_of(path)
+    return given if text else sources.json_of(given, "VALUE", " To store it as a string, add --text.")
 
 
 async def put(store: Store, area: Area, draft: Draft, *, json: bool) -> None:

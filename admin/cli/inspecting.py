@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from admin.actions import looks
 from admin.actions.subject import Area, Owner
 from admin.cli import render
 from admin.cli.text import as_json, note, say
+from datastore.errors import InvalidArgument
 from datastore.service.store import Store
 
 
@@ -27,13 +30,31 @@ async def keys(store: Store, area: Area, prefix: str | None, limit: int | None, 
         note(f"{area} has no keys{_beginning(prefix)}")
 
 
-async def show(store: Store, area: Area, key: str, *, json: bool) -> None:
+Form = Literal["raw", "json", "facts"]
+"""How one entry is printed: its value alone, all of it as JSON, or for a person."""
+
+
+def form(*, raw: bool, json: bool) -> Form:
+    """Return how one entry is to be printed.
+
+    Raises:
+        InvalidArgument: in two ways.
+    """
+    if raw and json:
+        raise InvalidArgument("--raw and --json exclude each other. Keep one.")
+    return "raw" if raw else "json" if json else "facts"
+
+
+async def show(store: Store, area: Area, key: str, form: Form) -> None:
     """Print one entry."""
     found = await looks.entry(store, area, key)
-    if json:
-        say(as_json(found.as_dict()))
-    else:
-        render.entry(found, str(area.owner))
+    match form:
+        case "raw":
+            render.raw(found)
+        case "json":
+            say(as_json(found.as_dict()))
+        case _:
+            render.entry(found, str(area.owner))
 
 
 def _beginning(prefix: str | None) -> str:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from admin.cli.text import as_json, say, size, visible, when
 from datastore.entry import Entry
+from datastore.errors import InvalidArgument
 from datastore.ports import Holder, Holding
+from datastore.values import compact
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -65,9 +67,25 @@ def entry(found: Entry, owner: str) -> None:
         say(f"{title:<10} {visible(text)}")
     say("")
     if isinstance(found.value, bytes):
-        say(f"bytes, {size(len(found.value))}; --json gives them as base64")
+        say(f"bytes, {size(len(found.value))}; --raw gives them as they are, --json as base64")
     else:
         say(as_json(found.value, indent=2))
+
+
+def raw(found: Entry) -> None:
+    """Print an entry's value alone: bytes as they are, anything else as a line of compact JSON.
+
+    Raises:
+        InvalidArgument: bytes, to a terminal, which would obey them.
+    """
+    if not isinstance(found.value, bytes):
+        say(visible(compact(found.value)))
+        return
+    if sys.stdout.isatty():
+        raise InvalidArgument(f"{found.key!r} holds bytes, which a terminal cannot show. Write --raw > FILE.")
+    sys.stdout.flush()
+    sys.stdout.buffer.write(found.value)
+    sys.stdout.buffer.flush()
 
 
 def _facts(found: Entry, owner: str) -> list[tuple[str, str]]:

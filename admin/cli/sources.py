@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, BinaryIO, Final, NoReturn
 
-from datastore.errors import InvalidArgument
+from datastore import values
+from datastore.errors import InvalidArgument, ValueTooLarge
 
 STDIN: Final = "-"
+_MANY: Final = values.VALUE_BYTES + 1
 
 
 def interactive() -> bool:
@@ -23,13 +26,45 @@ def text_of(path: str) -> str:
     Raises:
         InvalidArgument: it cannot be read, or is not UTF-8.
     """
-    if path == STDIN and sys.stdin is None:
-        raise InvalidArgument("stdin is closed. Name a file.")
     try:
-        found = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
-        return found.decode("utf-8-sig")
+        with opened(path) as source:
+            return source.read().decode("utf-8-sig")
     except (OSError, ValueError) as error:
-        raise InvalidArgument(f"{_named(path)} cannot be used: {_reason(error)}.") from error
+        raise _unusable(path, error) from error
+
+
+def bytes_of(path: str) -> bytes:
+    """Return the bytes of a file, or of stdin where the path is `-`, no more of them than a value may have.
+
+    Raises:
+        InvalidArgument: it cannot be read.
+        ValueTooLarge: there are more.
+    """
+    try:
+        with opened(path) as source:
+            found = source.read(_MANY)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    if len(found) == _MANY:
+        raise ValueTooLarge(
+            f"{named(path)} is more than the {values.VALUE_BYTES:,} bytes that a value may have. "
+            "Split it over keys such as 'video:0001'."
+        )
+    return found
+
+
+def opened(path: str) -> AbstractContextManager[BinaryIO]:
+    """Open a file to read it, or stdin, which stays open, where the path is `-`.
+
+    Raises:
+        InvalidArgument: stdin is closed.
+        OSError: it cannot be opened.
+    """
+    if path != STDIN:
+        return Path(path).open("rb")
+    if sys.stdin is None:
+        raise InvalidArgument("stdin is closed. Name a file.")
+    return nullcontext(sys.stdin.buffer)
 
 
 def json_of(text: str, source: str, otherwise: str = "") -> Any:
@@ -67,8 +102,13 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _named(path: str) -> str:
+def named(path: str) -> str:
+    """Return what a message calls a file, or stdin."""
     return "stdin" if path == STDIN else repr(path)
+
+
+def _unusable(path: str, error: OSError | ValueError) -> InvalidArgument:
+    return InvalidArgument(f"{named(path)} cannot be used: {_reason(error)}.")
 
 
 def _reason(error: OSError | ValueError) -> str:

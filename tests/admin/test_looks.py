@@ -133,7 +133,8 @@ def test_show_as_json_is_the_entry_itself(datastore: Command, alice: ConnectedDa
 
 def test_show_of_bytes_says_type_and_size(datastore: Command, alice: ConnectedDataStore) -> None:
     alice.set("a", b"\0" * 2048)
-    assert datastore("admin", "show", *ALICE, "a").lines[-1] == "bytes, 2.0 KiB; --json gives them as base64"
+    shown = "bytes, 2.0 KiB; --raw gives them as they are, --json as base64"
+    assert datastore("admin", "show", *ALICE, "a").lines[-1] == shown
 
 
 def test_show_of_what_is_not_there_is_exit_1_and_one_line(datastore: Command) -> None:
