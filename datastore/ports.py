@@ -210,13 +210,32 @@ class Holder:
 
 
 class Inspector(Protocol):
-    """What operators need besides: looks that are not counted as reads."""
+    """What operators need besides: looks that are not counted as reads, and entries that come back as they were."""
 
     async def owners(self, after: str | None, limit: int, now: datetime) -> list[Holder]:
         """Return owners with live entries in code point order."""
 
     async def outline(self, place: Place, span: Span, now: datetime) -> tuple[list[Entry], str | None]:
         """Return a page of entries with None for their values, and the key after which to go on."""
+
+    def vet(self, entries: Sequence[Entry]) -> None:
+        """Refuse entries that `restore` could not write; asks nobody.
+
+        Raises:
+            ValueTooLarge: the engine cannot hold a value that is within the store's own limit.
+        """
+
+    async def restore(self, place: Place, entries: Sequence[Entry], now: datetime, *, replace: bool) -> list[str]:
+        """Put entries of the place back as they are given, in every field: version, provenance, counts, expiry.
+
+        Each is one atomic write; keys are distinct. A live entry is left standing, unless `replace`.
+
+        Returns:
+            The keys whose entries were left standing.
+
+        Raises:
+            ValueTooLarge: as `vet`; nothing was written.
+        """
 
 
 Position = tuple[int, int]

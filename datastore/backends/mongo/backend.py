@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from datetime import datetime
 from typing import Any, Final, Self
 
 from pymongo import ReadPreference, WriteConcern
 
-from datastore.backends.mongo import opening
+from datastore.backends.mongo import opening, restoring
 from datastore.backends.mongo.documents import UNDECODED
 from datastore.backends.mongo.driver import Client, Database, Listener
 from datastore.backends.mongo.inspection import Inspection
@@ -15,6 +16,7 @@ from datastore.backends.mongo.polling import PollingJournal
 from datastore.backends.mongo.streams import StreamJournal, has_streams
 from datastore.backends.mongo.writes import DURABLE, Writer
 from datastore.document import Interest, Place
+from datastore.entry import Entry
 from datastore.ports import Clock, Logged, Position
 from datastore.settings import Settings
 
@@ -86,6 +88,14 @@ class MongoBackend(Inspection, Writer):
         client, self._client = self._client, None
         if client is not None:
             await opening.close(client)
+
+    def vet(self, entries: Sequence[Entry]) -> None:
+        """Refuse entries that a document cannot hold; see `Inspector.vet`."""
+        restoring.vet(entries)
+
+    async def restore(self, place: Place, entries: Sequence[Entry], now: datetime, *, replace: bool) -> list[str]:
+        """Put entries back as they are given; return the keys left standing."""
+        return await restoring.restore(self._entries, place, entries, now, replace=replace)
 
     async def head(self, place: Place | None = None) -> Position:
         """Return the present; see `Journal.head`."""

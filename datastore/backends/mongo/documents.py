@@ -88,6 +88,26 @@ def entry(document: Document) -> Entry:
     )
 
 
+def fields(given: Entry) -> Document:
+    """Return what is stored of an entry besides its names; the inverse of `entry`."""
+    return {
+        "value": given.value,
+        "metadata": given.metadata,
+        "version": given.version,
+        "createdAt": given.created_at,
+        "updatedAt": given.updated_at,
+        "lastAccessedAt": given.last_accessed_at,
+        "expiresAt": given.expires_at or NEVER,
+        "createdByAgent": given.created_by_agent,
+        "updatedByAgent": given.updated_by_agent,
+        "lastAccessedByAgent": given.last_accessed_by_agent,
+        "createdByRun": given.created_by_run,
+        "updatedByRun": given.updated_by_run,
+        "accessCount": given.access_count,
+        "sizeBytes": given.size_bytes,
+    }
+
+
 def stub(document: Document) -> Stub:
     """Return what stands at a key."""
     return Stub(document["key"], document["version"], document["expiresAt"], document["metadata"])

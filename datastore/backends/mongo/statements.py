@@ -20,8 +20,10 @@ from typing import Any, Final
 from pymongo import DeleteOne, ReplaceOne, UpdateOne
 
 from datastore import values
+from datastore.backends.mongo import documents
 from datastore.backends.mongo.driver import Document, Request
 from datastore.document import Place
+from datastore.entry import Entry
 from datastore.ports import Access, Actor, Clause, Increment, Removal, Renewal, Requirement, Write
 
 BY_ID: Final = [("_id", 1)]
@@ -62,6 +64,13 @@ def add(place: Place, write: Write, actor: Actor) -> ReplaceOne[Document]:
     name = named(place, write.key)
     document = name | _created(write, actor) | _written(write, actor)
     return ReplaceOne(name | {"expiresAt": {"$lte": actor.now}}, document, upsert=True, hint=BY_ID)
+
+
+def restore(place: Place, entry: Entry, now: datetime, *, replace: bool) -> ReplaceOne[Document]:
+    """Put an entry back as it was; E11000 where a live one stands and may not be replaced, or where another inserts."""
+    name = named(place, entry.key)
+    wanted = name if replace else name | {"expiresAt": {"$lte": now}}
+    return ReplaceOne(wanted, name | documents.fields(entry), upsert=True, hint=BY_ID)
 
 
 def replace(place: Place, write: Write, actor: Actor) -> UpdateOne:

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Self
 
-from datastore.backends.sql import atomics, increments, inspection, opening, reads, server, writes
+from datastore.backends.sql import atomics, increments, inspection, opening, reads, restoring, server, writes
 from datastore.backends.sql.garbage import Collector
 from datastore.backends.sql.journal import SqlJournal
 from datastore.backends.sql.runner import Runner
@@ -144,6 +144,15 @@ class SqlBackend:
     async def outline(self, place: Place, span: Span, now: datetime) -> tuple[list[Entry], str | None]:
         """Return a page of entries with None for their values, and the key after which to go on."""
         return await self._runner.run(lambda job: inspection.outline(job, place, span, to_ms(now)), writes=False)
+
+    def vet(self, entries: Sequence[Entry]) -> None:
+        """Do nothing: both engines hold whatever the store accepts."""
+
+    async def restore(self, place: Place, entries: Sequence[Entry], now: datetime, *, replace: bool) -> list[str]:
+        """Put entries back as they are given, in one transaction; return the keys left standing."""
+        return await self._runner.run(
+            lambda job: restoring.restore(job, place, entries, to_ms(now), replace=replace), writes=True
+        )
 
     async def head(self, place: Place | None = None) -> Position:
         """Return the number of the last change."""

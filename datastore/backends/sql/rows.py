@@ -14,7 +14,7 @@ from sqlalchemy import Row
 
 from datastore.backends.sql.schema import NEVER_MS, entries, from_ms, to_ms
 from datastore.document import Place
-from datastore.entry import Entry
+from datastore.entry import NEVER, Entry
 from datastore.ports import Actor, Stub, Write
 from datastore.values import compact
 
@@ -57,12 +57,40 @@ def to_stub(row: Row[Any]) -> Stub:
     return Stub(row.key, row.version, from_ms(row.expires_at), json.loads(row.metadata))
 
 
+def restored(place: Place, entry: Entry) -> dict[str, object]:
+    """Return the whole row of an entry; the inverse of `to_entry`."""
+    last = entry.last_accessed_at
+    return {
+        "id": place.id(entry.key),
+        "owner": place.owner,
+        "namespace": place.namespace,
+        "key": entry.key,
+        **_content(entry.value),
+        "metadata": compact(entry.metadata),
+        "size_bytes": entry.size_bytes,
+        "version": entry.version,
+        "created_at": to_ms(entry.created_at),
+        "created_by_agent": entry.created_by_agent,
+        "created_by_run": entry.created_by_run,
+        "updated_at": to_ms(entry.updated_at),
+        "updated_by_agent": entry.updated_by_agent,
+        "updated_by_run": entry.updated_by_run,
+        "access_count": entry.access_count,
+        "last_accessed_at": None if last is None else to_ms(last),
+        "last_accessed_by_agent": entry.last_accessed_by_agent,
+        "expires_at": to_ms(entry.expires_at or NEVER),
+    }
+
+
+def _content(given: Any) -> dict[str, object]:
+    is_bytes = isinstance(given, bytes)
+    return {"value": None if is_bytes else compact(given), "value_bytes": given if is_bytes else None}
+
+
 def updated(write: Write, actor: Actor) -> dict[str, object]:
     """Return the columns that a write sets; expiry and metadata only where it gives them."""
-    is_bytes = isinstance(write.value, bytes)
     columns: dict[str, object] = {
-        "value": None if is_bytes else compact(write.value),
-        "value_bytes": write.value if is_bytes else None,
+        **_content(write.value),
         "size_bytes": write.size_bytes,
         "version": write.version,
         "updated_at": to_ms(actor.now),
