@@ -12,7 +12,7 @@ from typing import Final
 from datastore.errors import InvalidArgument, InvalidName
 
 LONGEST_SECONDS: Final = 10 * 366 * 24 * 3600.0
-NAME_BYTES: Final = {"key": 1024, "prefix": 1024}
+NAME_BYTES: Final = {"key": 1024, "prefix": 1024, "stored namespace": 2048}
 DEFAULT_NAME_BYTES: Final = 256
 RESERVED: Final = "@"
 LOCKS: Final = "@locks/"

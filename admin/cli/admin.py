@@ -6,7 +6,7 @@ One subject, so longer than most files.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -203,6 +203,61 @@ def delete(
     consent = changing.Consent(yes=yes, dry_run=dry_run)
     consent.check()
     session.perform(url, lambda store, _: changing.delete(store, area, selection, consent, json=as_json))
+
+
+@app.command(
+    epilog=examples(
+        "datastore admin export --user alice > alice.ndjson",
+        "datastore admin export --space team --namespace plans | gzip > plans.ndjson.gz",
+    )
+)
+def export(
+    *,
+    user: User = None,
+    space: Space = None,
+    namespace: Annotated[str | None, typer.Option("--namespace", metavar="NAME", help="Only this one.")] = None,
+    url: Url = None,
+) -> None:
+    """Write all entries of a user or space to stdout, as an archive.
+
+    Each with its value, metadata, provenance and expiry; docs/archive.md has the form.
+    """
+    from admin.actions.subject import Owner
+    from admin.cli import archiving, session
+
+    owner = Owner.of(user, space)
+    archiving.check_stdout()
+    session.perform(url, lambda store, _: archiving.export(store, owner, namespace))
+
+
+@app.command(
+    "import",
+    epilog=examples(
+        "datastore admin import --user alice alice.ndjson",
+        "zcat plans.ndjson.gz | datastore admin import --space team - --existing skip",
+    ),
+)
+def load(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The archive; - reads stdin.")],
+    *,
+    user: User = None,
+    space: Space = None,
+    existing: Annotated[
+        Literal["refuse", "skip", "overwrite"],
+        typer.Option("--existing", help="What to do where another entry stands.", show_default=True),
+    ] = "refuse",
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Restore an archive into a user or space.
+
+    Checks all of it before it writes anything. Called again after an interruption, it goes on.
+    """
+    from admin.actions.subject import Owner
+    from admin.cli import archiving, session
+
+    owner = Owner.of(user, space)
+    session.perform(url, lambda store, _: archiving.load(store, owner, file, existing, json=as_json))
 
 
 def _area(user: str | None, space: str | None, namespace: str) -> Area:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn
 
@@ -65,6 +66,21 @@ def opened(path: str) -> AbstractContextManager[BinaryIO]:
     if sys.stdin is None:
         raise InvalidArgument("stdin is closed. Name a file.")
     return nullcontext(sys.stdin.buffer)
+
+
+@contextmanager
+def usable(path: str) -> Iterator[BinaryIO]:
+    """Open a file to read it, or stdin where the path is `-`.
+
+    Raises:
+        InvalidArgument: it cannot be read.
+    """
+    try:
+        source = opened(path)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    with source as file:
+        yield file
 
 
 def json_of(text: str, source: str, otherwise: str = "") -> Any:

@@ -1,0 +1,198 @@
+"""A user's or a space's entries into an archive, and back, exactly as they were. No look counts as a read.
+
+Theory of operation:
+
+- Export reads page by page, past the agents' verbs, and writes each entry as it comes.
+- Import reads twice. The first time checks everything, the store included, and writes nothing; what cannot be read
+  twice is kept meanwhile in a private temporary file without a name. Only then entries are written, some at a time.
+- An entry of the archive that stands already, at the very version, counts as there: so an import that was interrupted
+  goes on when it is called again.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO, Final, Literal, cast
+
+from admin.actions.archive_reader import Reader
+from admin.actions.archive_writer import Writer
+from admin.actions.subject import NotFound, Owner
+from datastore.document import Place, Span, moment
+from datastore.entry import Entry
+from datastore.errors import Conflict
+from datastore.ports import PAGE_BYTES, Holding
+from datastore.service.store import Store
+
+Existing = Literal["refuse", "skip", "overwrite"]
+"""What happens where an entry stands at another version than the archive has."""
+Progress = Callable[[int], None]
+"""Told how many more entries are done; an import is told once when they are checked, and again when written."""
+
+_MOST: Final = 500
+
+
+@dataclass(slots=True)
+class Restored:
+    """What an import did, in entries; bytes are those of the values restored.
+
+    Attributes:
+        restored: written.
+        unchanged: there already, at the version of the archive.
+        skipped: left standing at another version.
+        expired: not written, because their time has come since the export.
+        bytes: of the values restored.
+    """
+
+    restored: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    expired: int = 0
+    bytes: int = 0
+
+
+async def contents(store: Store, owner: Owner, namespace: str | None) -> dict[str, Holding]:
+    """Return what an export would take, by stored namespace.
+
+    Raises:
+        NotFound: nothing.
+    """
+    held = await store.engine.usage(owner.id, moment(store.clock.now()))
+    wanted = {name: held[name] for name in sorted(held) if namespace in (None, name)}
+    if not wanted:
+        raise NotFound(f"{owner}{'' if namespace is None else f', namespace {namespace}'} holds nothing.")
+    return wanted
+
+
+async def export(store: Store, owner: Owner, namespace: str | None, sink: BinaryIO, progress: Progress) -> Writer:
+    """Write every live entry of an owner, or of one namespace; return the counts.
+
+    Raises:
+        NotFound: there is none.
+        OSError: it cannot be written.
+    """
+    wanted = await contents(store, owner, namespace)
+    writer = Writer(sink, owner.id, namespace, moment(store.clock.now()))
+    for name in wanted:
+        after: str | None = None
+        while True:
+            place = Place(owner.id, name)
+            page, after = await store.engine.scan(place, Span(after=after), moment(store.clock.now()))
+            for each in page:
+                writer.add(each)
+            progress(len(page))
+            if after is None:
+                break
+    writer.end()
+    return writer
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An archive that is to become a user's or a space's.
+
+    Args:
+        owner: whose it becomes, whoever's it was.
+        source: the archive.
+        name: what messages call it.
+        existing: what happens where an entry stands at another version than the archive has.
+    """
+
+    owner: Owner
+    source: BinaryIO
+    name: str
+    existing: Existing
+
+
+async def load(store: Store, arrival: Arrival, progress: Progress) -> Restored:
+    """Write every entry of an archive as it was; what has expired since is left out.
+
+    Raises:
+        InvalidArgument: it is no whole, unchanged archive; nothing was written.
+        ValueTooLarge: the engine cannot hold one of the values; nothing was written.
+        Conflict: with `refuse`, an entry stands at another version. Nothing was written, unless it came while the
+            import was at work; then the message says how many were.
+    """
+    with _readable_twice(arrival.source) as (again, copy):
+        start = 0 if again is copy else again.tell()
+        for chunk in _chunks(Reader(arrival.source, arrival.name, copy).entries()):
+            await _check(store, arrival, chunk)
+            progress(len(chunk))
+        again.seek(start)
+        done = Restored()
+        for chunk in _chunks(Reader(again, arrival.name).entries()):
+            await _restore(store, arrival, chunk, done)
+            progress(len(chunk))
+    return done
+
+
+@contextmanager
+def _readable_twice(source: BinaryIO) -> Iterator[tuple[BinaryIO, BinaryIO | None]]:
+    """Give what to read the second time, and where to keep a copy until then; None: nowhere."""
+    if source.seekable():
+        yield source, None
+        return
+    with tempfile.TemporaryFile() as copy:
+        kept = cast("BinaryIO", copy)
+        yield kept, kept
+
+
+def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Give entries of one namespace each time, about a page of them."""
+    chunk: list[Entry] = []
+    size = 0
+    for each in entries:
+        full = len(chunk) == _MOST or size + each.size_bytes > PAGE_BYTES
+        if chunk and (full or each.namespace != chunk[0].namespace):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(each)
+        size += each.size_bytes
+    if chunk:
+        yield chunk
+
+
+async def _check(store: Store, arrival: Arrival, chunk: list[Entry]) -> None:
+    store.engine.vet(chunk)
+    if arrival.existing == "refuse":
+        await _unchanged(store, arrival, chunk, "nothing was written")
+
+
+async def _restore(store: Store, arrival: Arrival, chunk: list[Entry], done: Restored) -> None:
+    now = moment(store.clock.now())
+    live = [each for each in chunk if each.expires_at is None or each.expires_at > now]
+    done.expired += len(chunk) - len(live)
+    place = Place(arrival.owner.id, chunk[0].namespace)
+    replace = arrival.existing == "overwrite"
+    standing = set(await store.engine.restore(place, live, now, replace=replace) if live else ())
+    done.restored += len(live) - len(standing)
+    done.bytes += sum(each.size_bytes for each in live if each.key not in standing)
+    left = [each for each in live if each.key in standing]
+    unchanged = await _unchanged(store, arrival, left, f"{done.restored:,} entries were written before")
+    done.unchanged += unchanged
+    done.skipped += len(left) - unchanged
+
+
+async def _unchanged(store: Store, arrival: Arrival, entries: list[Entry], so_far: str) -> int:
+    """Return how many entries stand at their versions.
+
+    Raises:
+        Conflict: with `refuse`, one stands at another.
+    """
+    if not entries:
+        return 0
+    place = Place(arrival.owner.id, entries[0].namespace)
+    found = await store.engine.peek(place, [each.key for each in entries], moment(store.clock.now()))
+    versions = {each.key: each.version for each in found}
+    unchanged = sum(versions.get(each.key) == each.version for each in entries)
+    other = next((each for each in entries if versions.get(each.key, each.version) != each.version), None)
+    if other is not None and arrival.existing == "refuse":
+        refusal = Conflict(other.key, versions[other.key])
+        refusal.message = (
+            f"{other.key!r} of {arrival.owner}, namespace {other.namespace}, stands already and is another than that "
+            f"of {arrival.name}; {so_far}. Write --existing skip to keep such entries, or --existing overwrite."
+        )
+        raise refusal
+    return unchanged

@@ -1,0 +1,79 @@
+"""The verbs that take data away and bring it back: export and import."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from admin.actions import archive
+from admin.actions.archive import Arrival, Existing, Restored
+from admin.actions.subject import Area, Owner
+from admin.cli import sources
+from admin.cli.text import as_json, note, number_of, say, size, visible
+from datastore.errors import InvalidArgument
+from datastore.service.store import Store
+
+
+def check_stdout() -> None:
+    """Refuse to write an archive to a terminal, which would obey what is in it.
+
+    Raises:
+        InvalidArgument: stdout is one.
+    """
+    if sys.stdout.isatty():
+        raise InvalidArgument("an archive is not for a terminal. Write > FILE after the command.")
+
+
+async def export(store: Store, owner: Owner, namespace: str | None) -> None:
+    """Write an archive to stdout, and say on stderr what it holds."""
+    held = await archive.contents(store, owner, namespace)
+    with _shown("exporting", sum(each.keys for each in held.values())) as progress:
+        done = await archive.export(store, owner, namespace, sys.stdout.buffer, progress)
+    where = str(owner) if namespace is None else str(Area(owner, namespace))
+    note(f"exported {number_of(done.entries)} ({size(done.bytes)}) of {where}")
+
+
+async def load(store: Store, owner: Owner, file: str, existing: Existing, *, json: bool) -> None:
+    """Restore an archive, and say what was done."""
+    name = sources.named(file)
+    with sources.usable(file) as source, _shown("checking, then restoring", None) as progress:
+        done = await archive.load(store, Arrival(owner, source, name, existing), progress)
+    if json:
+        say(as_json(_facts(owner, done)))
+    else:
+        say(visible(_words(owner, done)))
+
+
+def _facts(owner: Owner, done: Restored) -> dict[str, object]:
+    counts = {"restored": done.restored, "unchanged": done.unchanged, "skipped": done.skipped, "expired": done.expired}
+    return {"owner": owner.id, **counts, "bytes": done.bytes}
+
+
+def _words(owner: Owner, done: Restored) -> str:
+    besides = [
+        f"{count:,} {what}"
+        for count, what in (
+            (done.unchanged, "there already"),
+            (done.skipped, "left as they stand"),
+            (done.expired, "expired since"),
+        )
+        if count
+    ]
+    told = f"Restored {number_of(done.restored)} ({size(done.bytes)}) of {owner}"
+    return "; ".join([told, *besides])
+
+
+@contextmanager
+def _shown(doing: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how far the work is; nothing where stderr is none."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - drawing is needed on a terminal alone
+    from rich.progress import Progress  # noqa: PLC0415 - as above
+
+    shown = Progress(console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False)
+    with shown:
+        task = shown.add_task(doing, total=total)
+        yield lambda count: shown.advance(task, count)

@@ -1,0 +1,288 @@
+"""`datastore admin export` and `import`: out and back, equal in every field; interrupted, piped, refused."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datastore import open_store, values
+from datastore.document import Place, Span, moment
+from datastore.entry import Entry
+from sandbox import ConnectedDataStore, connect
+from tests.admin.conftest import Command
+from tests.admin.words import COMMAND, PATIENCE, process, terminal
+
+ALICE = ("--user", "alice")
+EXPORT = ("admin", "export", *ALICE)
+IMPORT = ("admin", "import", *ALICE)
+RESIDENT = Path(__file__).parent / "resident.py"
+KILLED = Path(__file__).parent / "killed_import.py"
+MOST_RESIDENT_KIB = 150 * 1024
+
+
+def held(url: str, owner: str = "alice", *, clear: bool = False) -> dict[str, list[Entry]]:
+    """Everything of an owner, by stored namespace; afterwards nothing, if that is asked for."""
+
+    async def look() -> dict[str, list[Entry]]:
+        async with open_store(url) as store:
+            now = moment(store.clock.now())
+            found: dict[str, list[Entry]] = {}
+            for name in sorted(await store.engine.usage(owner, now)):
+                place, after = Place(owner, name), None
+                while page := await store.engine.scan(place, Span(after=after), now):
+                    found.setdefault(name, []).extend(page[0])
+                    after = page[1]
+                    if after is None:
+                        break
+                if clear:
+                    await store.engine.clear(place, "", now)
+            return found
+
+    return asyncio.run(look())
+
+
+def texts(found: dict[str, list[Entry]]) -> dict[str, list[str]]:
+    """Every field as text: what compares equal but is not, such as 1 and 1.0, differs."""
+    return {name: [repr(each.as_dict()) for each in page] for name, page in found.items()}
+
+
+def fill(data_store: ConnectedDataStore, many: int) -> None:
+    """Entries of every kind in several namespaces, some of them read."""
+    odd = data_store.use_namespace("files:repo/é \u202e")
+    data_store.set_many({f"k{number:05}": {"n": number, "f": 1.0} for number in range(many)}, {"source": ["crm", None]})
+    odd.set_many({f"b{number:03}": bytes([number % 256]) * number for number in range(200)})
+    odd.set_many({"\x1b[2J\u202e\n": "\x1b[31m", "one": 1, "float": -0.0, "none": None, "$ref": {"$id": {"": "\0"}}})
+    for number in range(3):
+        odd.set(f"text {number}", "x" * (values.VALUE_BYTES - 2))
+    odd.set("bytes", os.urandom(values.VALUE_BYTES))
+    odd.set("soon", 1, {"m": 1}, ttl_seconds=3600)
+    data_store.private("notes").set("mine", True)
+    data_store.get_many(["k00001", "k00002"])
+    data_store.set("k00001", 2)
+
+
+def measured(arguments: Sequence[str], env: dict[str, str], folder: Path, stdout: str = "printed") -> int:
+    """Run the command, which must do what it is told, and return its own peak of resident memory in KiB."""
+    command = [sys.executable, str(RESIDENT), str(folder / "resident"), *COMMAND, *arguments]
+    with (folder / stdout).open("wb") as out:
+        subprocess.run(command, env=env, stdout=out, timeout=PATIENCE, check=True)
+    return int((folder / "resident").read_text(encoding="ascii"))
+
+
+def small(datastore: Command, alice: ConnectedDataStore) -> list[bytes]:
+    """The lines of a small archive, of a namespace that is then empty."""
+    alice.set_many({"a": 1, "b": b"\x00\xff", "c": {"x": [1, 2]}})
+    ended = datastore(*EXPORT)
+    assert (ended.code, ended.err) == (0, "datastore: exported 3 keys (37 bytes) of user alice\n")
+    alice.clear()
+    return ended.out.encode().splitlines(keepends=True)
+
+
+def test_out_and_back_every_field_is_equal_and_memory_stays_flat(env: dict[str, str], url: str, tmp_path: Path) -> None:
+    with connect(url, user="alice", agent="writer") as data_store:
+        fill(data_store, 3000)
+    before = held(url)
+    archive = tmp_path / "alice.ndjson"
+    out = measured(EXPORT, env, tmp_path, "alice.ndjson")
+    assert texts(held(url, clear=True)) == texts(before)
+    back = measured([*IMPORT, str(archive)], env, tmp_path)
+    after = held(url)
+    assert texts(after) == texts(before)
+    assert sum(len(page) for page in after.values()) == 3211
+    assert max(out, back) < MOST_RESIDENT_KIB
+    lines = archive.read_bytes().splitlines()
+    assert json.loads(lines[-1])["entries"] == len(lines) - 2 == 3211
+
+
+def test_an_import_that_was_killed_goes_on_when_it_is_called_again(
+    env: dict[str, str], url: str, tmp_path: Path
+) -> None:
+    with connect(url, user="alice", agent="writer") as data_store:
+        fill(data_store, 1200)
+    archive = tmp_path / "alice.ndjson"
+    measured(EXPORT, env, tmp_path, "alice.ndjson")
+    before = held(url, clear=True)
+    killed = [sys.executable, str(KILLED), "2", *IMPORT, str(archive)]
+    assert subprocess.run(killed, env=env, timeout=PATIENCE, check=False).returncode == -signal.SIGKILL
+    part = sum(len(page) for page in held(url).values())
+    whole = sum(len(page) for page in before.values())
+    assert 0 < part < whole
+    (told,) = process([*IMPORT, str(archive), "--json"], env).objects
+    assert (told["restored"], told["unchanged"]) == (whole - part, part)
+    assert texts(held(url)) == texts(before)
+
+
+def test_an_archive_comes_through_a_pipe(env: dict[str, str], url: str, alice: ConnectedDataStore) -> None:
+    alice.set_many({"a": 1, "b": b"\x00\xff"})
+    archive = process(EXPORT, env).out.encode()
+    before = held(url, clear=True)
+    assert process([*IMPORT, "-"], env, stdin=archive).out == "Restored 2 keys (26 bytes) of user alice\n"
+    assert texts(held(url)) == texts(before)
+
+
+def test_entries_become_those_of_whom_they_are_imported_for(
+    datastore: Command, alice: ConnectedDataStore, url: str
+) -> None:
+    lines = small(datastore, alice)
+    assert datastore("admin", "import", "--user", "bob:%", "-", stdin=b"".join(lines)).code == 0
+    assert datastore("admin", "import", "--space", "team", "-", stdin=b"".join(lines)).code == 0
+    assert [len(held(url, owner).get("default", [])) for owner in ("bob:%", "@team", "alice")] == [3, 3, 0]
+    with connect(url, user="bob:%", agent="a") as bob:
+        assert bob.get_all() == {"a": 1, "b": b"\x00\xff", "c": {"x": [1, 2]}}
+
+
+def test_one_namespace_of_a_space_is_exported_alone(datastore: Command, alice: ConnectedDataStore, team: None) -> None:
+    del team
+    alice.set("a", 1)
+    header, entry, _ = datastore("admin", "export", "--space", "team", "--namespace", "plans").objects
+    assert (header["owner"], header["namespace"], entry["key"]) == ("@team", "plans", "next")
+    ended = datastore("admin", "export", "--space", "team", "--namespace", "other")
+    assert (ended.code, ended.complaint) == (1, "datastore: space team, namespace other holds nothing.")
+
+
+def test_another_entry_that_stands_is_refused_kept_or_overwritten(
+    datastore: Command, alice: ConnectedDataStore
+) -> None:
+    archive = b"".join(small(datastore, alice))
+    version = alice.set("c", "new")
+    ended = datastore(*IMPORT, "-", stdin=archive)
+    assert ended.code == 1
+    assert "'c' of user alice, namespace default, stands already" in ended.complaint
+    assert "nothing was written. Write --existing skip" in ended.complaint
+    assert alice.get_all() == {"c": "new"}
+    (told,) = datastore(*IMPORT, "-", "--existing", "skip", "--json", stdin=archive).objects
+    assert told == {"owner": "alice", "restored": 2, "unchanged": 0, "skipped": 1, "expired": 0, "bytes": 26}
+    entry = alice.get_entry("c")
+    assert entry is not None
+    assert entry.version == version
+    assert datastore(*IMPORT, "-", "--existing", "overwrite", stdin=archive).lines == [
+        "Restored 3 keys (37 bytes) of user alice"
+    ]
+    assert alice.get("c") == {"x": [1, 2]}
+
+
+def test_what_is_there_already_is_said_and_not_written(datastore: Command, alice: ConnectedDataStore) -> None:
+    archive = b"".join(small(datastore, alice))
+    assert datastore(*IMPORT, "-", stdin=archive).lines == ["Restored 3 keys (37 bytes) of user alice"]
+    again = datastore(*IMPORT, "-", stdin=archive)
+    assert again.lines == ["Restored 0 keys (0 bytes) of user alice; 3 there already"]
+
+
+def test_what_expired_since_is_left_out(datastore: Command, alice: ConnectedDataStore) -> None:
+    lines = small(datastore, alice)
+    lines[1] = changed(lines[1], expires_at="2020-01-01T00:00:00.000+00:00")
+    ended = datastore(*IMPORT, "-", stdin=b"".join(signed(lines)))
+    assert ended.lines == ["Restored 2 keys (13 bytes) of user alice; 1 expired since"]
+    assert sorted(alice) == ["b", "c"]
+
+
+def test_an_export_is_no_read_and_not_for_a_terminal(env: dict[str, str], alice: ConnectedDataStore) -> None:
+    alice.set("a", "\x1b[2J")
+    assert process(EXPORT, env).code == 0
+    code, shown = terminal(EXPORT, env)
+    assert (code, shown.strip()) == (2, "datastore: an archive is not for a terminal. Write > FILE after the command.")
+    entry = alice.get_entry("a")
+    assert entry is not None
+    assert entry.access_count == 0
+
+
+def changed(line: bytes, **fields: Any) -> bytes:
+    """A line with other fields; those of `...` are missing."""
+    facts = {**json.loads(line), **fields}
+    return json.dumps({name: fact for name, fact in facts.items() if fact is not ...}).encode() + b"\n"
+
+
+def signed(lines: list[bytes]) -> list[bytes]:
+    """The lines with a footer that fits them, as a forger would make it."""
+    entries = [json.loads(line) for line in lines[1:-1]]
+    digest = hashlib.sha256(b"".join(lines[:-1])).hexdigest()
+    size = sum(each["size_bytes"] for each in entries)
+    return [*lines[:-1], changed(lines[-1], entries=len(entries), bytes=size, sha256=digest)]
+
+
+DEEP = b'{"a":' * 10_000
+HOSTILE: dict[str, tuple[Any, str]] = {
+    "nothing": (lambda _: [], "line 1: the archive ends here without its footer"),
+    "no archive": (lambda _: [b'{"a": 1}\n'], "line 1: format: Field required"),
+    "another format": (lambda x: [changed(x[0], version=2), *x[1:]], "line 1: version: Input should be 1"),
+    "cut in a line": (lambda x: [*x[:2], x[2][:-9]], "line 3: the archive ends here without its footer: it was cut."),
+    "cut after a line": (lambda x: x[:-1], "line 5: the archive ends here without its footer: it was cut."),
+    "a line less": (lambda x: [*x[:2], *x[3:]], "the footer counts other entries than there are"),
+    "a line changed": (lambda x: [*x[:1], x[1].replace(b'"a"', b'"A"'), *x[2:]], "the SHA-256 is not that of"),
+    "a forged hash": (lambda x: [*x[:-1], changed(x[-1], sha256="0" * 64)], "the SHA-256 is not that of"),
+    "a forged count": (lambda x: [*x[:-1], changed(x[-1], entries=2)], "the footer counts other entries"),
+    "a tail": (lambda x: [*x, b"\n"], "line 5: something follows the footer."),
+    "another's id": (lambda x: [x[0], changed(x[1], _id="bob:default:YQ=="), *x[2:]], "line 2: _id: Extra inputs"),
+    "another's name": (lambda x: [x[0], changed(x[1], owner="bob"), *x[2:]], "line 2: owner: Extra inputs"),
+    "a field less": (lambda x: [x[0], changed(x[1], version=...), *x[2:]], "line 2: version: Field required"),
+    "two values": (lambda x: [x[0], changed(x[1], value_base64=""), *x[2:]], "either value or value_base64"),
+    "no value": (lambda x: [x[0], changed(x[1], value=...), *x[2:]], "either value or value_base64"),
+    "no base64": (
+        lambda x: [*x[:2], changed(x[2], value_base64="A*P8="), *x[3:]],
+        "line 3: value_base64 is not base64",
+    ),
+    "bad padding": (lambda x: [*x[:2], changed(x[2], value_base64="APA"), *x[3:]], "line 3: "),
+    "another size": (lambda x: [x[0], changed(x[1], size_bytes=5), *x[2:]], "size_bytes is 5, but the value has 24"),
+    "no time": (lambda x: [x[0], changed(x[1], created_at="yesterday"), *x[2:]], "line 2: created_at: "),
+    "local time": (lambda x: [x[0], changed(x[1], created_at="2026-01-01T00:00:00.000+01:00"), *x[2:]], "created_at: "),
+    "a count below 0": (lambda x: [x[0], changed(x[1], access_count=-1), *x[2:]], "line 2: access_count: "),
+    "a number as key": (lambda x: [x[0], changed(x[1], key=1), *x[2:]], "line 2: key: "),
+    "a long key": (lambda x: [x[0], changed(x[1], key="k" * 1025), *x[2:]], "key is 1,025 bytes of UTF-8"),
+    "the store's own": (lambda x: [x[0], changed(x[1], namespace="@@x"), *x[2:]], "begins with '@'"),
+    "an alias": (lambda x: [x[0], changed(x[1], namespace="self"), *x[2:]], "line 2: namespace: "),
+    "a deep value": (lambda x: [x[0], changed(x[1], value=json.loads("[" * 65 + "]" * 65)), *x[2:]], "64 levels"),
+    "depth 10,000": (lambda x: [x[0], DEEP + b"1" + b"}" * 10_000 + b"\n", *x[1:]], "line 2: it is nested too deep."),
+    "depth, unclosed": (lambda x: [x[0], b"[" * 100_000 + b"\n", *x[1:]], "line 2: it is nested too deep."),
+    "a name twice": (lambda x: [x[0], x[1][:-2] + b',"key":"z"}\n', *x[2:]], "an object has a name twice"),
+    "a key twice": (lambda x: [*x[:2], *x[1:]], "line 3: entries are not in the order"),
+    "an escape sequence": (lambda x: [x[0], x[1].replace(b'"a"', b'"\x1b[2J"'), *x[2:]], "Invalid control character"),
+    "escaped, elsewhere": (lambda x: [x[0], changed(x[1], **{"\x1b[2J\u202e": 1}), *x[2:]], "\\u001b[2J\\u202e: Extra"),
+    "NaN": (lambda x: [x[0], x[1].replace(b'"value":1', b'"value":NaN'), *x[2:]], "NaN is no number of JSON"),
+    "65 bits": (lambda x: [x[0], changed(x[1], value=2**64), *x[2:]], "an integer of 65 bits"),
+    "10,000 digits": (lambda x: [x[0], x[1].replace(b'"value":1', b'"value":' + b"1" * 10_000), *x[2:]], "line 2: "),
+    "no UTF-8": (lambda x: [x[0], b"\xff\n", *x[1:]], "line 2: it is not JSON"),
+    "a list": (lambda x: [x[0], b"[]\n", *x[1:]], "line 2: it is no object of JSON."),
+    "a long line": (lambda x: [x[0], b" " * 6_000_000 + b"\n", *x[1:]], "line 2: the line is longer than"),
+    "a long header": (lambda _: [b"0" * 10_000], "line 1: the line is longer than 8,192 bytes"),
+}
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_what_is_no_whole_archive_is_refused_in_one_line_and_nothing_is_written(
+    datastore: Command, alice: ConnectedDataStore, hostile: str
+) -> None:
+    lines = small(datastore, alice)
+    change, reason = HOSTILE[hostile]
+    ended = datastore(*IMPORT, "-", stdin=b"".join(change(lines)))
+    assert ended.code == 2
+    assert ended.complaint.startswith("datastore: stdin, line ")
+    assert reason in ended.complaint
+    assert len(alice) == 0
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("hostile", ["head -c 10G /dev/zero", "cat header.ndjson /dev/zero", "yes"])
+def test_an_endless_pipe_is_refused_in_one_line(
+    datastore: Command, alice: ConnectedDataStore, env: dict[str, str], tmp_path: Path, hostile: str
+) -> None:
+    (tmp_path / "header.ndjson").write_bytes(b"".join(small(datastore, alice)[:2]))
+    with subprocess.Popen(["sh", "-c", f"exec {hostile}"], stdout=subprocess.PIPE, cwd=tmp_path) as endless:
+        command = [*COMMAND, *IMPORT, "-"]
+        ended = subprocess.run(
+            command, env=env, stdin=endless.stdout, capture_output=True, timeout=PATIENCE, check=False
+        )
+        endless.kill()
+    assert (ended.returncode, ended.stdout, ended.stderr.count(b"\n")) == (2, b"", 1)
+    assert ended.stderr.startswith(b"datastore: stdin, line ")
+    assert len(alice) == 0
