@@ -20,6 +20,7 @@ from typing import BinaryIO, Final, Literal, cast
 from admin.actions.archive_reader import Reader
 from admin.actions.archive_writer import Writer
 from admin.actions.subject import NotFound, Owner
+from datastore import names
 from datastore.document import Place, Span, moment
 from datastore.entry import Entry
 from datastore.errors import Conflict
@@ -105,6 +106,10 @@ class Arrival:
     name: str
     existing: Existing
 
+    def rule(self, namespace: str) -> Existing:
+        """Return what happens in a namespace; a lock's token, put back, would be given to a second holder."""
+        return "skip" if namespace.startswith(names.LOCKS) else self.existing
+
 
 async def load(store: Store, arrival: Arrival, progress: Progress) -> Restored:
     """Write every entry of an archive as it was; what has expired since is left out.
@@ -156,7 +161,7 @@ def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 
 async def _check(store: Store, arrival: Arrival, chunk: list[Entry]) -> None:
     store.engine.vet(chunk)
-    if arrival.existing == "refuse":
+    if arrival.rule(chunk[0].namespace) == "refuse":
         await _unchanged(store, arrival, chunk, "nothing was written")
 
 
@@ -165,7 +170,7 @@ async def _restore(store: Store, arrival: Arrival, chunk: list[Entry], done: Res
     live = [each for each in chunk if each.expires_at is None or each.expires_at > now]
     done.expired += len(chunk) - len(live)
     place = Place(arrival.owner.id, chunk[0].namespace)
-    replace = arrival.existing == "overwrite"
+    replace = arrival.rule(place.namespace) == "overwrite"
     standing = set(await store.engine.restore(place, live, now, replace=replace) if live else ())
     done.restored += len(live) - len(standing)
     done.bytes += sum(each.size_bytes for each in live if each.key not in standing)
@@ -188,7 +193,7 @@ async def _unchanged(store: Store, arrival: Arrival, entries: list[Entry], so_fa
     versions = {each.key: each.version for each in found}
     unchanged = sum(versions.get(each.key) == each.version for each in entries)
     other = next((each for each in entries if versions.get(each.key, each.version) != each.version), None)
-    if other is not None and arrival.existing == "refuse":
+    if other is not None and arrival.rule(place.namespace) == "refuse":
         refusal = Conflict(other.key, versions[other.key])
         refusal.message = (
             f"{other.key!r} of {arrival.owner}, namespace {other.namespace}, stands already and is another than that "

@@ -186,6 +186,19 @@ def test_what_expired_since_is_left_out(datastore: Command, alice: ConnectedData
     assert sorted(alice) == ["b", "c"]
 
 
+@pytest.mark.parametrize("existing", ["refuse", "overwrite"])
+def test_the_tokens_of_a_lock_go_on_growing(datastore: Command, alice: ConnectedDataStore, existing: str) -> None:
+    def token() -> int:
+        with alice.lock("job") as lease:
+            return lease.token
+
+    assert token() == 1
+    archive = datastore(*EXPORT).out.encode()
+    assert token() == 2
+    assert datastore(*IMPORT, "-", "--existing", existing, stdin=archive).code == 0
+    assert token() == 3
+
+
 def test_an_export_is_no_read_and_not_for_a_terminal(env: dict[str, str], alice: ConnectedDataStore) -> None:
     alice.set("a", "\x1b[2J")
     assert process(EXPORT, env).code == 0
