@@ -3,7 +3,8 @@
 from datastore.assembly import open_store
 from datastore.entry import Entry
 from datastore.errors import DataStoreError
-from datastore.models import Grant, Limits, Scope, Usage
+from datastore.grants import Grant
+from datastore.models import Limits, Scope, Usage
 from datastore.service.store import Store
 from datastore.settings import Settings
 

@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 from datastore import names, values
-
-Access = Literal["read", "write"]
+from datastore.errors import AccessDenied
+from datastore.grants import Grant, Right, resolve
 
 
 class Model(BaseModel):
     """A frozen, strict value: unknown fields and near-miss types are refused."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-def _pattern(pattern: str) -> str:
-    if pattern != "*":
-        names.name("namespace", pattern.removesuffix("*"))
-    return pattern
-
-
-class Grant(Model):
-    """A right to some namespaces of the user.
-
-    `namespace` is a literal name, a prefix ending in `*`, or `*` for all; `self*` means the acting agent's own private
-    namespaces. A pattern never reaches another agent's private namespace.
-    """
-
-    namespace: Annotated[str, AfterValidator(_pattern)]
-    access: Literal["read", "write", "both"] = "both"
-
-    @classmethod
-    def own(cls) -> Self:
-        """Return the usual grant: everything of the user, and the agent's own private namespaces."""
-        return cls(namespace="*")
-
-    def covers(self, namespace: str, access: Access) -> bool:
-        """Say whether this grant allows `access` to a namespace, named as the agent names it."""
-        if self.access not in ("both", access):
-            return False
-        if self.namespace.endswith("*"):
-            return namespace.startswith(self.namespace[:-1])
-        return namespace == self.namespace
 
 
 class Limits(Model):
@@ -62,7 +33,7 @@ class Scope(Model):
         user: the tenant whose data it is; an opaque id chosen by the platform.
         agent: the name of the code that acts; recorded on every write and read.
         run: one execution of the agent; the sandbox mints one where it is None.
-        grants: what may be read and written; `()` grants nothing.
+        grants: what may be read and written; `()` grants nothing. What they give is settled when the scope is made.
         limits: sizes.
 
     Raises:
@@ -74,6 +45,69 @@ class Scope(Model):
     run: Annotated[str, AfterValidator(partial(names.name, "run"))] | None = None
     grants: tuple[Grant, ...] = (Grant(namespace="*"),)
     limits: Limits = Limits()
+    _rights: tuple[Right, ...] = PrivateAttr(default=())
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Resolve the grants, once: what they mean for this agent of this user."""
+        del context
+        self._rights = tuple(right for each in self.grants for right in resolve(each, self.user, self.agent))
+
+    @property
+    def rights(self) -> tuple[Right, ...]:
+        """What the grants give, in stored names."""
+        return self._rights
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy, with another run or other limits.
+
+        Raises:
+            ValueError: it would have another user, agent or grants, which its rights would not follow.
+        """
+        if settled := {"user", "agent", "grants"} & set(update or ()):
+            raise ValueError(
+                f"a scope's rights are settled when it is made, so a copy cannot have another {min(settled)}. "
+                "Make another Scope(...), or scope.delegate(agent, grants)."
+            )
+        return super().model_copy(update=update, deep=deep)
+
+    def delegate(self, agent: str, grants: Iterable[Grant], *, limits: Limits | None = None) -> Scope:
+        """Return the scope of another agent that acts within this one; user and run stay.
+
+        Each grant must lie inside one of this scope's: owner, names, access and end. Of a `*`, another agent gets no
+        private namespaces, since this scope has none of another agent to give.
+
+        Args:
+            agent: who is to act.
+            grants: what it may do, in that agent's words; an empty list grants nothing.
+            limits: no limit above this scope's; default: this scope's.
+
+        Raises:
+            AccessDenied: a grant or a limit is wider; names it, and the nearest grant that this scope has.
+            ValueError: the agent's name is unusable.
+        """
+        given = Scope(user=self.user, agent=agent, run=self.run, grants=tuple(grants), limits=limits or self.limits)
+        self._refuse_wider_limits(given.limits)
+        given._rights = tuple(each for each in given.rights if self._may_give(each, agent))
+        return given
+
+    def _may_give(self, right: Right, agent: str) -> bool:
+        """Say whether a right can be passed on; False where it is only left out."""
+        if any(each.contains(right) for each in self.rights):
+            return True
+        if right.grant.namespace == "*" and names.is_reserved(right.namespace):
+            return False
+        nearest = max(self.rights, key=lambda each: each.nearness(right), default=None)
+        known = "it has none" if nearest is None else f"the nearest is {nearest.grant.said()}"
+        raise AccessDenied(
+            f"agent {self.agent!r} cannot give {right.grant.said()} to agent {agent!r}: that lies inside none of its "
+            f"own grants; {known}. Give a part of one of them.",
+            namespace=right.grant.namespace,
+        )
+
+    def _refuse_wider_limits(self, limits: Limits) -> None:
+        for name, own in self.limits:
+            if (given := getattr(limits, name)) > own:
+                raise AccessDenied(f"{name}={given:,} is above this scope's own {own:,}. Give no more than that.")
 
     @property
     def operator(self) -> bool:

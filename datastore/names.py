@@ -41,6 +41,11 @@ def name(kind: str, value: object) -> str:
     return found
 
 
+def is_reserved(value: str) -> bool:
+    """Say whether a name is of the kind that only the host makes."""
+    return value.startswith(RESERVED)
+
+
 def named(value: str) -> str:
     """Return what may stand for a namespace in an operation: its name, or where its locks are kept.
 

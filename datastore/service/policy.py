@@ -1,18 +1,20 @@
 """Who may touch what. Asked for every operation, before the engine is; a rule that cannot decide refuses.
 
-Grants speak of namespaces as the agent names them. A name that begins with `@` is made by the host and refused from
-agents, so no pattern can reach another agent's private namespace: an agent says `self` or `self.NAME`, and which
-namespace that is follows from the scope alone.
+An agent says `self` or `self.NAME`, and which stored namespace that is follows from the scope alone, as do its rights,
+which are on stored names. A name that begins with `@` is made by the host and refused from agents. A grant that has
+ended gives nothing, by the time that the store's clock tells.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
-from datastore import names
+from datastore import grants, names
 from datastore.document import Place
 from datastore.errors import AccessDenied, InvalidName
-from datastore.models import Access, Scope
+from datastore.grants import Access
+from datastore.models import Scope
 from datastore.operations import (
     Apply,
     Check,
@@ -32,12 +34,11 @@ from datastore.operations import (
     Watch,
 )
 
-SELF = "self"
 _SHOWN_GRANTS = 10
 
 
-def require(scope: Scope, operation: Operation) -> None:
-    """Refuse an operation that the scope's grants do not cover.
+def require(scope: Scope, operation: Operation, now: datetime) -> None:
+    """Refuse an operation that the scope's grants do not cover at this time.
 
     Raises:
         AccessDenied: names the namespace, the access that is missing, and what is granted.
@@ -46,18 +47,21 @@ def require(scope: Scope, operation: Operation) -> None:
     for namespace, access in _needs(operation):
         place(scope, namespace)
         if not scope.operator and namespace.startswith(names.LOCKS):
-            _require_lock(scope, operation, namespace)
-        elif not _allowed(scope, namespace, access):
-            raise AccessDenied(_refusal(scope, namespace, access), namespace=namespace, access=access)
+            _require_lock(scope, operation, namespace, now)
+        else:
+            _require(scope, namespace, access, now)
 
 
-def _require_lock(scope: Scope, operation: Operation, namespace: str) -> None:
+def _require(scope: Scope, namespace: str, access: Access, now: datetime) -> None:
+    if not _allowed(scope, place(scope, namespace), access, now):
+        raise AccessDenied(_refusal(scope, namespace, access, now), namespace=namespace, access=access)
+
+
+def _require_lock(scope: Scope, operation: Operation, namespace: str, now: datetime) -> None:
     """Let whoever may write a namespace use its locks, in the ways that lock() does."""
     if not _locks(operation, namespace):
         raise InvalidName(f"{namespace!r} holds locks, which only lock() uses. Write another name.")
-    locked = namespace.removeprefix(names.LOCKS)
-    if not _allowed(scope, locked, "write"):
-        raise AccessDenied(_refusal(scope, locked, "write"), namespace=locked, access="write")
+    _require(scope, namespace.removeprefix(names.LOCKS), "write", now)
 
 
 def _locks(operation: Operation, namespace: str) -> bool:
@@ -135,12 +139,14 @@ def _asks(mutation: Mutation) -> bool:
     return isinstance(mutation, (Incr, Check))
 
 
-def _allowed(scope: Scope, namespace: str, access: Access) -> bool:
-    return scope.operator or any(grant.covers(namespace, access) for grant in scope.grants)
+def _allowed(scope: Scope, there: Place, access: Access, now: datetime) -> bool:
+    return scope.operator or any(
+        right.covers(there.owner, there.namespace) and right.grant.allows(access, now) for right in scope.rights
+    )
 
 
-def _refusal(scope: Scope, namespace: str, access: Access) -> str:
-    granted = [f"{each.namespace!r} ({each.access})" for each in scope.grants[:_SHOWN_GRANTS]]
+def _refusal(scope: Scope, namespace: str, access: Access, now: datetime) -> str:
+    granted = [each.said(now) for each in scope.grants[:_SHOWN_GRANTS]]
     verb = "reading" if access == "read" else "writing"
     return (
         f"{verb} namespace {namespace!r} is not granted to this agent. "
@@ -163,32 +169,18 @@ def place(scope: Scope, namespace: str) -> Place:
 
 def _stored(scope: Scope, namespace: str) -> str:
     named = names.name("namespace", namespace)
-    if named == SELF or named.startswith(SELF + "."):
-        return _private(scope.agent, named)
-    return named
-
-
-def _private(agent: str, named: str) -> str:
-    """Return `@agent/NAME`, or `@agent/NAME/X` for `self.X`; the agent's own slashes are escaped so that none meet."""
-    if agent.startswith(names.RESERVED):
-        raise InvalidName("an operator has no private namespace. Name it in full: '@agent/NAME'.")
-    own = "@agent/" + agent.replace("%", "%25").replace("/", "%2F")
-    return own + named.removeprefix(SELF).replace(".", "/", 1)
-
-
-def shown(scope: Scope, stored: str) -> str | None:
-    """Return a stored namespace as the scope names it if it may read it, else None."""
+    if not grants.is_private(named):
+        return named
     if scope.operator:
-        return stored
-    if not stored.startswith(names.RESERVED):
-        return stored if _allowed(scope, stored, "read") else None
-    own = _private(scope.agent, SELF)
-    if stored != own and not stored.startswith(own + "/"):
-        return None
-    named = SELF + stored.removeprefix(own).replace("/", ".", 1)
-    return named if _allowed(scope, named, "read") else None
+        raise InvalidName("an operator has no private namespace. Name it in full: '@agent/NAME'.")
+    return grants.private(scope.agent, named)
 
 
-def listed(scope: Scope, stored: str) -> bool:
+def readable(scope: Scope, stored: Place, now: datetime) -> bool:
+    """Say whether the scope may read a stored namespace; of what the host makes, its private ones alone."""
+    return _allowed(scope, stored, "read", now)
+
+
+def listed(scope: Scope, stored: Place, now: datetime) -> bool:
     """Say whether `list_namespaces` shows a stored namespace: never one that the host makes, save to an operator."""
-    return scope.operator or (not stored.startswith(names.RESERVED) and _allowed(scope, stored, "read"))
+    return scope.operator or (not names.is_reserved(stored.namespace) and readable(scope, stored, now))

@@ -43,7 +43,7 @@ async def scan(backend: Backend, scope: Scope, operation: Scan, now: datetime) -
 async def namespaces(backend: Backend, scope: Scope, operation: Namespaces, now: datetime) -> Names:
     """Return a page of the names that the scope may read."""
     stored = await backend.namespaces(scope.user, operation.prefix, now)
-    names = [each for each in stored if policy.listed(scope, each)]
+    names = [each for each in stored if policy.listed(scope, Place(scope.user, each), now)]
     if operation.after is not None:
         names = [each for each in names if each > operation.after]
     page = names[: operation.limit]
@@ -53,7 +53,7 @@ async def namespaces(backend: Backend, scope: Scope, operation: Namespaces, now:
 async def usage(backend: Backend, scope: Scope, now: datetime) -> Usage:
     """Return keys and bytes of what the scope may read."""
     held = await backend.usage(scope.user, now)
-    readable = [held[stored] for stored in held if policy.shown(scope, stored) is not None]
+    readable = [held[each] for each in held if policy.readable(scope, Place(scope.user, each), now)]
     return Usage(
         keys=sum(each.keys for each in readable), bytes=sum(each.bytes for each in readable), limits=scope.limits
     )

@@ -9,6 +9,7 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
 from datastore.document import moment
@@ -84,8 +85,9 @@ class Store:
         started = time.perf_counter()
         try:
             self._check_home()
-            policy.require(scope, operation)
-            answer = await self._answer(scope, operation)
+            now = moment(self.clock.now())
+            policy.require(scope, operation, now)
+            answer = await self._answer(scope, operation, now)
         except Exception as error:
             self._tell(scope, operation, error, started)
             raise
@@ -127,8 +129,8 @@ class Store:
         if asyncio.get_running_loop() is not loop:
             raise NotSupported("this store was opened in another event loop. Open one in this loop: open_store(url).")
 
-    async def _answer(self, scope: Scope, operation: Operation) -> Answer:
-        engine, now = self.engine, moment(self.clock.now())
+    async def _answer(self, scope: Scope, operation: Operation, now: datetime) -> Answer:
+        engine = self.engine
         match operation:
             case Get():
                 return await reads.get(engine, scope, operation, now)
@@ -148,4 +150,6 @@ class Store:
             case Copy():
                 return await writes.copy(engine, scope, operation, now, self._timeout_seconds)
             case Watch():
-                return await self._watching.answer(scope, operation)
+                notices = await self._watching.answer(scope, operation)
+                policy.require(scope, operation, moment(self.clock.now()))  # A grant may have ended meanwhile.
+                return notices

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from datastore import Grant
 from datastore.errors import (
     AccessDenied,
     Conflict,
@@ -18,7 +19,6 @@ from datastore.errors import (
     UnknownVerb,
     ValueNotStorable,
 )
-from datastore.models import Grant
 from datastore.operations import Apply, Check, Incr, Put, Touch
 from tests.contract.test_concurrency import all_at_once
 from tests.world import WAIT_SECONDS, World

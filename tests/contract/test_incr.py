@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from datastore import Grant, Limits
 from datastore.errors import AccessDenied, InvalidArgument, NotANumber, ValueNotStorable
-from datastore.models import Grant, Limits
 from datastore.operations import Applied, Apply, Incr, Operation, Put
 from tests.contract.test_concurrency import all_at_once
 from tests.world import World

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from datastore import Grant
 from datastore.errors import (
     AccessDenied,
     Conflict,
@@ -17,7 +18,6 @@ from datastore.errors import (
     NotSupported,
     StoreUnavailable,
 )
-from datastore.models import Grant
 from datastore.operations import Apply, Clear, Copy, Delete, Get, Scan
 from sandbox import ConnectedDataStore
 from sandbox.guest.lease import Lease, Lock
@@ -241,7 +241,7 @@ def test_nobody_uses_the_locks_of_what_they_may_not_write(the_world: World) -> N
     reader = the_world.agent(grants=(Grant(namespace="*", access="read"),))
     with pytest.raises(AccessDenied, match="writing namespace 'default' is not granted"):
         reader.lock("x").__enter__()
-    writer = the_world.agent(grants=(Grant(namespace="jobs", access="write"), Grant(namespace="self*")))
+    writer = the_world.agent(grants=(Grant(namespace="jobs", access="write"), Grant(namespace="self.*")))
     with writer.use_namespace("jobs").lock("x"), writer.private("p").lock("x"):
         assert the_world.agent().list_namespaces() == []
         assert the_world.agent().usage()["keys"] == 0

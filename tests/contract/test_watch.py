@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from datastore import Grant
 from datastore.errors import AccessDenied, InvalidArgument, InvalidName, Timeout
-from datastore.models import Grant
 from sandbox import ConnectedDataStore
 from sandbox.guest.watching import Change, Watch
 from tests.world import WAIT_SECONDS, World
@@ -164,7 +164,7 @@ def test_two_cursors_of_one_moment_differ_and_show_no_position(the_world: World)
 
 
 def test_watching_needs_the_right_to_read(the_world: World) -> None:
-    writer = the_world.agent(grants=(Grant(namespace="n*", access="write"), Grant(namespace="self*")))
+    writer = the_world.agent(grants=(Grant(namespace="n*", access="write"), Grant(namespace="self.*")))
     with pytest.raises(AccessDenied, match="reading namespace 'n' is not granted"):
         watched(writer.use_namespace("n"))
     with pytest.raises(AccessDenied):

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from datastore import Grant, Scope
 from datastore.backends.mongo import MongoBackend
 from datastore.errors import AccessDenied, InvalidName, ValueNotStorable
-from datastore.models import Grant, Scope
 from datastore.service.store import Store
 from sandbox import ConnectedDataStore, connect
 from tests.mongo.words import Trips

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -26,6 +27,8 @@ from datastore.operations import (
     Touch,
 )
 from datastore.service import policy
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 def scope(*grants: Grant, agent: str = "x") -> Scope:
@@ -65,17 +68,17 @@ def test_each_operation_needs_the_access_that_it_uses(
 ) -> None:
     acting = scope(Grant(namespace="n*", access=access))
     for operation in allowed:
-        policy.require(acting, operation)
+        policy.require(acting, operation, NOW)
     for operation in refused:
         with pytest.raises(AccessDenied):
-            policy.require(acting, operation)
+            policy.require(acting, operation, NOW)
 
 
 @pytest.mark.parametrize("operation", READS + WRITES + BOTH, ids=lambda each: each.op)
 def test_without_a_grant_nothing_is_allowed(operation: Operation) -> None:
-    for grants in ((), (Grant(namespace="other"),), (Grant(namespace="nn*"),), (Grant(namespace="self*"),)):
+    for grants in ((), (Grant(namespace="other"),), (Grant(namespace="nn*"),), (Grant(namespace="self.*"),)):
         with pytest.raises(AccessDenied):
-            policy.require(scope(*grants), operation)
+            policy.require(scope(*grants), operation, NOW)
 
 
 @pytest.mark.parametrize(
@@ -84,18 +87,58 @@ def test_without_a_grant_nothing_is_allowed(operation: Operation) -> None:
         ("*", ["a", "files:x", "self", "self.notes", "*"], []),
         ("files:*", ["files:", "files:a/b"], ["files", "file", "Files:a", "self"]),
         ("a*", ["a", "ab"], ["ba", "A"]),
-        ("a", ["a"], ["ab", "a*", ""]),
+        ("a", ["a"], ["ab", "a*"]),
         ("a*b", ["a*b"], ["axb", "a"]),
         ("a**", ["a*", "a*b"], ["a", "ab"]),
-        ("self*", ["self", "self.x"], ["sel", "other"]),
+        ("s*", ["s", "sel", "selfish"], ["self", "self.x"]),
+        ("self", ["self"], ["selfish", "self.x"]),
+        ("self.*", ["self", "self.x", "self."], ["sel", "selfish"]),
+        ("self.x", ["self.x"], ["self", "self.xy"]),
+        ("self.x*", ["self.x", "self.xy"], ["self", "self.y"]),
         ("[a]", ["[a]"], ["a"]),
         (".*", [".", ".x"], ["a"]),
     ],
 )
 def test_a_pattern_is_literal_but_for_a_trailing_star(pattern: str, inside: list[str], outside: list[str]) -> None:
-    grant = Grant(namespace=pattern)
-    assert all(grant.covers(name, "read") for name in inside)
-    assert not any(grant.covers(name, "read") for name in outside)
+    acting = scope(Grant(namespace=pattern, access="read"))
+    assert [name for name in inside if not reaches(acting, name)] == []
+    assert [name for name in outside if reaches(acting, name)] == []
+
+
+def reaches(acting: Scope, namespace: str) -> bool:
+    try:
+        policy.require(acting, Count(namespace=namespace), NOW)
+    except AccessDenied:
+        return False
+    return True
+
+
+def test_a_grant_gives_nothing_from_its_end_on() -> None:
+    acting = scope(Grant(namespace="n", until=NOW))
+    policy.require(acting, Count(namespace="n"), NOW - timedelta(milliseconds=1))
+    for later in (NOW, NOW + timedelta(days=1)):
+        with pytest.raises(AccessDenied, match=r"'n' \(both, ended 2026-11-20T00:00:00\+00:00\)"):
+            policy.require(acting, Count(namespace="n"), later)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"namespace": "self*"},
+        {"namespace": "self", "space": "team"},
+        {"namespace": "self.*", "space": "team"},
+        {"namespace": "n", "space": "@team"},
+        {"namespace": "n", "space": ""},
+        {"namespace": "n", "until": datetime(2026, 11, 20)},  # noqa: DTZ001 - a naive time is the case
+        {"namespace": "n", "until": "2026-11-20T00:00:00Z"},
+        {"namespace": "n", "access": "all"},
+        {"namespace": "n", "user": "bob"},
+    ],
+    ids=str,
+)
+def test_a_grant_that_could_be_misread_cannot_be_made(facts: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Grant(**facts)
 
 
 @pytest.mark.parametrize("pattern", ["", "@agent/x", "@*", "@", "a\0", "\ud800", "x" * 300])
@@ -152,13 +195,14 @@ def test_a_namespace_is_stored_under_a_name_that_only_its_owner_can_say(
 ) -> None:
     acting = scope(Grant.own(), agent=agent)
     assert policy.place(acting, namespace) == Place("alice", stored)
-    assert policy.shown(acting, stored) == namespace
+    assert policy.readable(acting, Place("alice", stored), NOW)
 
 
 def test_another_agents_private_namespace_is_shown_to_nobody_else() -> None:
     others = ["@agent/y", "@agent/y/notes", "@agent/xy", "@agent/x%2F", "@locks/n", "@"]
-    assert [policy.shown(scope(Grant.own()), stored) for stored in others] == [None] * len(others)
-    assert not any(policy.listed(scope(Grant.own()), stored) for stored in [*others, "@agent/x"])
+    acting = scope(Grant.own(), Grant(namespace="self.*"))
+    assert not any(policy.readable(acting, Place("alice", stored), NOW) for stored in others)
+    assert not any(policy.listed(acting, Place("alice", stored), NOW) for stored in [*others, "@agent/x"])
 
 
 def test_an_operator_names_the_hosts_own_namespaces_and_only_an_operator() -> None:
@@ -178,7 +222,7 @@ def test_an_operator_needs_a_real_owner(owner: str) -> None:
 def test_a_refusal_names_what_is_granted() -> None:
     acting = scope(Grant(namespace="files:*", access="read"), Grant(namespace="out", access="write"))
     with pytest.raises(AccessDenied) as caught:
-        policy.require(acting, Get(namespace="secret", keys=("k",)))
+        policy.require(acting, Get(namespace="secret", keys=("k",)), NOW)
     assert str(caught.value) == (
         "reading namespace 'secret' is not granted to this agent. "
         "Granted: 'files:*' (read), 'out' (write). Use one of those, or ask the host for a grant."
