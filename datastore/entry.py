@@ -16,7 +16,10 @@ NEVER: Final = datetime(9999, 12, 31, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A value as it was when it was read. Times are aware UTC, in milliseconds; sizes are bytes."""
+    """A value as it was when it was read. Times are aware UTC, in milliseconds; sizes are bytes.
+
+    Users are recorded in a space alone, where entries are of several; else they are None.
+    """
 
     _not_data_: ClassVar[str] = "Entry is a handle, not data; return values, or entry.as_dict()."
 
@@ -34,6 +37,8 @@ class Entry:
     last_accessed_by_agent: str | None
     created_by_run: str
     updated_by_run: str
+    created_by_user: str | None
+    updated_by_user: str | None
     access_count: int
     size_bytes: int
 

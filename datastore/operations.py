@@ -21,6 +21,7 @@ MOST_ITEMS = 1000
 
 Key = Annotated[str, AfterValidator(partial(names.name, "key"))]
 Namespace = Annotated[str, AfterValidator(names.named)]
+Space = Annotated[str, AfterValidator(partial(names.name, "space"))]
 Prefix = Annotated[str, AfterValidator(names.prefix)]
 Seconds = Annotated[float, AfterValidator(partial(names.seconds, "ttl_seconds"))]
 By = Annotated[int | float, BeforeValidator(partial(values.number, "by"))]
@@ -102,7 +103,13 @@ class Check(_Mutation):
 Mutation = Annotated[Put | Delete | Touch | Incr | Check, Field(discriminator="kind")]
 
 
-class Get(Model):
+class Named(Model):
+    """What every operation may name: the space that it is about, in place of the user's own data."""
+
+    space: Space | None = None
+
+
+class Get(Named):
     """Read entries by key; the answer stops at a byte budget and says which keys are left."""
 
     op: Literal["get"] = "get"
@@ -111,7 +118,7 @@ class Get(Model):
     detail: Literal["key", "value", "entry"] = "value"
 
 
-class Scan(Model):
+class Scan(Named):
     """Read a page in key order; the answer says after which key the next one starts."""
 
     op: Literal["scan"] = "scan"
@@ -123,7 +130,7 @@ class Scan(Model):
     detail: Literal["key", "value", "entry"] = "value"
 
 
-class Namespaces(Model):
+class Namespaces(Named):
     """List the namespaces that hold a live entry and may be read, in order."""
 
     op: Literal["namespaces"] = "namespaces"
@@ -132,7 +139,7 @@ class Namespaces(Model):
     limit: Limit = MOST_ITEMS
 
 
-class Count(Model):
+class Count(Named):
     """Count live entries."""
 
     op: Literal["count"] = "count"
@@ -140,7 +147,7 @@ class Count(Model):
     prefix: Prefix = ""
 
 
-class Apply(Model):
+class Apply(Named):
     """Change entries; a key may be named once.
 
     With `atomic` all changes are made or none, over any namespaces of the owner; a key may then have a check and one
@@ -153,7 +160,7 @@ class Apply(Model):
     mutations: Annotated[tuple[Mutation, ...], Field(strict=False, min_length=1, max_length=MOST_ITEMS)]
 
 
-class Clear(Model):
+class Clear(Named):
     """Remove every entry of a namespace whose key has the prefix."""
 
     op: Literal["clear"] = "clear"
@@ -161,7 +168,7 @@ class Clear(Model):
     prefix: Prefix = ""
 
 
-class Copy(Model):
+class Copy(Named):
     """Copy entries with metadata and expiry to another namespace of the same owner."""
 
     op: Literal["copy"] = "copy"
@@ -170,13 +177,13 @@ class Copy(Model):
     prefix: Prefix = ""
 
 
-class GetUsage(Model):
+class GetUsage(Named):
     """Ask for the keys and bytes of what may be read, and the limits."""
 
     op: Literal["usage"] = "usage"
 
 
-class Watch(Model):
+class Watch(Named):
     """Ask for the changes after a cursor, in order, waiting a while where there is none yet: a long poll.
 
     `exact` means the one key that `prefix` names. Without a cursor it begins now.

@@ -101,11 +101,12 @@ Step = tuple[Place, Clause]
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who writes, and when."""
+    """Who writes, and when; `user` is recorded in a space, where it does not follow from the owner."""
 
     agent: str
     run: str
     now: datetime
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

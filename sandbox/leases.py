@@ -18,10 +18,10 @@ _MOST: Final = 1000
 
 
 class Leases:
-    """Versions of leases by namespace and key."""
+    """Versions of leases by space, namespace and key."""
 
     def __init__(self) -> None:
-        self._held: dict[tuple[str, str], str] = {}
+        self._held: dict[tuple[str | None, str, str], str] = {}
 
     def note(self, request: Message, answer: Message) -> None:
         """Take note of what an answered request did to locks."""
@@ -34,7 +34,7 @@ class Leases:
         ):
             return
         for mutation, outcome in zip(mutations, answer["ok"]["outcomes"], strict=True):
-            place = (namespace, mutation["key"])
+            place = (request.get("space"), namespace, mutation["key"])
             if mutation["kind"] == "delete":
                 self._held.pop(place, None)
             elif mutation["kind"] == "put" and outcome["applied"] and len(self._held) < _MOST:
@@ -44,5 +44,6 @@ class Leases:
         """Remove every lease that is still there; where the store is away they expire."""
         with contextlib.suppress(DataStoreError):
             while self._held:
-                (namespace, key), version = self._held.popitem()
-                await store.execute(scope, Apply(namespace=namespace, mutations=(Delete(key=key, if_version=version),)))
+                (space, namespace, key), version = self._held.popitem()
+                removal = Delete(key=key, if_version=version)
+                await store.execute(scope, Apply(space=space, namespace=namespace, mutations=(removal,)))

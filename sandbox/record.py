@@ -105,7 +105,7 @@ class Record:
         if not self._keep:
             return
         name = message.get("op") or f"tool {str(message.get('tool')).partition(':')[2]}"
-        namespace = message.get("namespace")
+        namespace, space = message.get("namespace"), message.get("space")
         operation = Operation(
             name=_cut(name),
             namespace=None if namespace is None else _cut(namespace),
@@ -113,6 +113,7 @@ class Record:
             value=_value(message),
             outcome="ok" if "ok" in answer else answer["error"]["code"],
             seconds=seconds,
+            space=None if space is None else _cut(space),
         )
         if len(self.operations) < _MOST_RECORDED:
             self.operations.append(operation)

@@ -12,7 +12,8 @@ Outcome = Literal["done", "raised", "limit", "store_unavailable", "no_slot"]
 class Operation:
     """One call that the run made, of the store or of a tool, in the order of their answers.
 
-    `keys` and `value` are cut at 200 characters; `outcome` is `ok` or the error's code.
+    `keys` and `value` are cut at 200 characters; `outcome` is `ok` or the error's code; `space` is None for the user's
+    own data.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Operation:
     value: str | None
     outcome: str
     seconds: float
+    space: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

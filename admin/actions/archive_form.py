@@ -60,6 +60,7 @@ def _unchanged(value: Any) -> Any:
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 Agent = Annotated[str, AfterValidator(partial(_recorded, "agent"))]
 Run = Annotated[str, AfterValidator(partial(_recorded, "run"))]
+User = Annotated[str, AfterValidator(partial(_recorded, "user"))]
 
 
 class Header(Model):
@@ -90,6 +91,8 @@ class Line(Model):
     last_accessed_by_agent: Agent | None
     created_by_run: Run
     updated_by_run: Run
+    created_by_user: User | None
+    updated_by_user: User | None
     access_count: Annotated[int, Field(ge=0, le=values.MOST_INT)]
     size_bytes: Annotated[int, Field(ge=0, le=values.VALUE_BYTES)]
 

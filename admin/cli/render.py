@@ -92,18 +92,24 @@ def _facts(found: Entry, owner: str) -> list[tuple[str, str]]:
     read = f"{found.access_count:,} times"
     if found.last_accessed_at is not None:
         read += f", last {when(found.last_accessed_at)} UTC by {found.last_accessed_by_agent}"
+    created = _writer(found.created_by_agent, found.created_by_run, found.created_by_user)
+    updated = _writer(found.updated_by_agent, found.updated_by_run, found.updated_by_user)
     return [
         ("owner", owner),
         ("namespace", found.namespace),
         ("key", found.key),
         ("version", found.version),
         ("bytes", f"{found.size_bytes:,}"),
-        ("created", f"{when(found.created_at)} UTC by {found.created_by_agent}, run {found.created_by_run}"),
-        ("updated", f"{when(found.updated_at)} UTC by {found.updated_by_agent}, run {found.updated_by_run}"),
+        ("created", f"{when(found.created_at)} UTC by {created}"),
+        ("updated", f"{when(found.updated_at)} UTC by {updated}"),
         ("read", read),
         ("expires", "never" if found.expires_at is None else f"{when(found.expires_at)} UTC"),
         ("metadata", as_json(found.metadata)),
     ]
+
+
+def _writer(agent: str, run: str, user: str | None) -> str:
+    return f"{agent}, run {run}" if user is None else f"{agent}, run {run}, user {user}"
 
 
 def _print_objects(page: Sequence[T], sheet: Sheet[T]) -> None:

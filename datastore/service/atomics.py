@@ -29,8 +29,8 @@ async def apply(backend: Backend, scope: Scope, operation: Apply, now: datetime)
         NotANumber: an incr of something else; nothing was written.
         NotSupported: the engine has no transactions; nothing was written.
     """
-    actor = writes.actor_of(scope, now)
-    named = [(policy.place(scope, policy.home(operation, each)), each.key) for each in operation.mutations]
+    actor = writes.actor_of(scope, operation.space, now)
+    named = [(policy.home(scope, operation, each), each.key) for each in operation.mutations]
     steps = _steps(operation, named, scope.limits, actor)
     outcomes = dict(zip(steps, await _commit(backend, list(steps.values()), actor, scope.limits), strict=True))
     return Applied(len(steps), tuple(replace(outcomes[name], number=None) for name in named))

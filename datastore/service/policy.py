@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Final
 
 from datastore import grants, names
 from datastore.document import Place
-from datastore.errors import AccessDenied, InvalidName
+from datastore.errors import AccessDenied, InvalidName, NotSupported
 from datastore.grants import Access
 from datastore.models import Scope
 from datastore.operations import (
@@ -35,6 +36,7 @@ from datastore.operations import (
 )
 
 _SHOWN_GRANTS = 10
+_VERBS: Final[dict[Access, str]] = {"read": "reading", "write": "writing"}
 
 
 def require(scope: Scope, operation: Operation, now: datetime) -> None:
@@ -44,24 +46,36 @@ def require(scope: Scope, operation: Operation, now: datetime) -> None:
         AccessDenied: names the namespace, the access that is missing, and what is granted.
         InvalidName: a namespace is not one that an agent may name.
     """
+    if isinstance(operation, (Namespaces, GetUsage)):
+        return _require_any(scope, operation, now)  # Their answers hold only what may be read.
     for namespace, access in _needs(operation):
-        place(scope, namespace)
+        place(scope, namespace, operation.space)
         if not scope.operator and namespace.startswith(names.LOCKS):
             _require_lock(scope, operation, namespace, now)
         else:
-            _require(scope, namespace, access, now)
+            _require(scope, operation.space, namespace, access, now)
+    return None
 
 
-def _require(scope: Scope, namespace: str, access: Access, now: datetime) -> None:
-    if not _allowed(scope, place(scope, namespace), access, now):
-        raise AccessDenied(_refusal(scope, namespace, access, now), namespace=namespace, access=access)
+def _require(scope: Scope, space: str | None, namespace: str, access: Access, now: datetime) -> None:
+    if not _allowed(scope, place(scope, namespace, space), access, now):
+        there = f"namespace {namespace!r}{_of(space)}"
+        raise _refusal(scope, f"{_VERBS[access]} {there}", now, namespace=namespace, access=access)
+
+
+def _require_any(scope: Scope, operation: Namespaces | GetUsage, now: datetime) -> None:
+    """Let whoever has any right in a space ask what it may read there."""
+    asked = owner(scope, operation.space)
+    known = scope.operator or any(each.owner == asked and not each.grant.ended(now) for each in scope.rights)
+    if operation.space is not None and not known:
+        raise _refusal(scope, f"space {operation.space!r}", now, space=operation.space)
 
 
 def _require_lock(scope: Scope, operation: Operation, namespace: str, now: datetime) -> None:
     """Let whoever may write a namespace use its locks, in the ways that lock() does."""
     if not _locks(operation, namespace):
         raise InvalidName(f"{namespace!r} holds locks, which only lock() uses. Write another name.")
-    _require(scope, namespace.removeprefix(names.LOCKS), "write", now)
+    _require(scope, operation.space, namespace.removeprefix(names.LOCKS), "write", now)
 
 
 def _locks(operation: Operation, namespace: str) -> bool:
@@ -72,7 +86,7 @@ def _locks(operation: Operation, namespace: str) -> bool:
         case Watch():
             return operation.exact
         case Apply():
-            return all(_locks_by(each) for each in operation.mutations if home(operation, each) == namespace)
+            return all(_locks_by(each) for each in operation.mutations if _named(operation, each) == namespace)
     return False
 
 
@@ -112,17 +126,19 @@ def _needs(operation: Operation) -> Iterator[tuple[str, Access]]:
         case Copy():
             yield operation.namespace, "read"
             yield operation.target, "write"
-        case Namespaces() | GetUsage():
-            return  # Their answers hold only what may be read.
 
 
-def home(operation: Apply, mutation: Mutation) -> str:
-    """Return the namespace of a mutation, as the agent names it."""
+def home(scope: Scope, operation: Apply, mutation: Mutation) -> Place:
+    """Return where a mutation changes something."""
+    return place(scope, _named(operation, mutation), operation.space)
+
+
+def _named(operation: Apply, mutation: Mutation) -> str:
     return operation.namespace if mutation.namespace is None else mutation.namespace
 
 
 def _mutation_needs(operation: Apply, mutation: Mutation) -> Iterator[tuple[str, Access]]:
-    namespace = home(operation, mutation)
+    namespace = _named(operation, mutation)
     if not isinstance(mutation, Check):
         yield namespace, "write"
     if _asks(mutation):
@@ -145,32 +161,52 @@ def _allowed(scope: Scope, there: Place, access: Access, now: datetime) -> bool:
     )
 
 
-def _refusal(scope: Scope, namespace: str, access: Access, now: datetime) -> str:
+def _refusal(scope: Scope, what: str, now: datetime, **fields: str) -> AccessDenied:
     granted = [each.said(now) for each in scope.grants[:_SHOWN_GRANTS]]
-    verb = "reading" if access == "read" else "writing"
-    return (
-        f"{verb} namespace {namespace!r} is not granted to this agent. "
-        f"Granted: {', '.join(granted) or 'nothing'}. Use one of those, or ask the host for a grant."
+    return AccessDenied(
+        f"{what} is not granted to this agent. "
+        f"Granted: {', '.join(granted) or 'nothing'}. Use one of those, or ask the host for a grant.",
+        **fields,
     )
 
 
-def place(scope: Scope, namespace: str) -> Place:
+def _of(space: str | None) -> str:
+    return "" if space is None else f" of space {space!r}"
+
+
+def owner(scope: Scope, space: str | None) -> str:
+    """Return whose data an operation is about: the user's, or the space's.
+
+    Raises:
+        NotSupported: an operator, whose scope is on one owner's data, names a space.
+    """
+    if space is None:
+        return scope.user
+    if scope.operator:
+        raise NotSupported("an operator's scope is on one owner's data. Make one for the space: '@' and its name.")
+    return grants.space_owner(space)
+
+
+def place(scope: Scope, namespace: str, space: str | None = None) -> Place:
     """Return where a namespace, named as the agent names it, is stored.
 
     Raises:
         InvalidName: the name is empty or is the host's own.
+        NotSupported: it is a private namespace, in a space.
     """
-    if scope.operator and namespace.startswith(names.RESERVED):
-        return Place(scope.user, namespace)
-    if namespace.startswith(names.LOCKS):
-        return Place(scope.user, names.LOCKS + _stored(scope, namespace.removeprefix(names.LOCKS)))
-    return Place(scope.user, _stored(scope, namespace))
+    whose = owner(scope, space)
+    if scope.operator and names.is_reserved(namespace):
+        return Place(whose, namespace)
+    locks = names.LOCKS if namespace.startswith(names.LOCKS) else ""
+    return Place(whose, locks + _stored(scope, namespace.removeprefix(locks), space))
 
 
-def _stored(scope: Scope, namespace: str) -> str:
+def _stored(scope: Scope, namespace: str, space: str | None) -> str:
     named = names.name("namespace", namespace)
     if not grants.is_private(named):
         return named
+    if space is not None:
+        raise NotSupported(f"a space has no private namespaces, so {named!r} is none. Use the user's own data_store.")
     if scope.operator:
         raise InvalidName("an operator has no private namespace. Name it in full: '@agent/NAME'.")
     return grants.private(scope.agent, named)

@@ -9,14 +9,14 @@ from datastore import values
 from datastore.document import Place, Span
 from datastore.entry import NEVER, Entry
 from datastore.models import Scope, Usage
-from datastore.operations import Found, Get, Names, Namespaces, Page, Scan, Status
+from datastore.operations import Found, Get, GetUsage, Names, Namespaces, Page, Scan, Status
 from datastore.ports import PAGE_BYTES, Backend, Stub
 from datastore.service import policy
 
 
 async def get(backend: Backend, scope: Scope, operation: Get, now: datetime) -> Found:
     """Return what stands at the keys, until the byte budget of one answer is used up."""
-    place = policy.place(scope, operation.namespace)
+    place = policy.place(scope, operation.namespace, operation.space)
     if operation.detail == "key":
         stubs = await backend.peek(place, operation.keys, now)
         return Found(tuple(_status(each, now) for each in stubs))
@@ -28,7 +28,7 @@ async def get(backend: Backend, scope: Scope, operation: Get, now: datetime) -> 
 
 async def scan(backend: Backend, scope: Scope, operation: Scan, now: datetime) -> Page:
     """Return a page in key order."""
-    place = policy.place(scope, operation.namespace)
+    place = policy.place(scope, operation.namespace, operation.space)
     span = Span(operation.prefix, operation.after, operation.limit, operation.reverse)
     if operation.detail == "key":
         keys, after = await backend.keys(place, span, now)
@@ -42,18 +42,20 @@ async def scan(backend: Backend, scope: Scope, operation: Scan, now: datetime) -
 
 async def namespaces(backend: Backend, scope: Scope, operation: Namespaces, now: datetime) -> Names:
     """Return a page of the names that the scope may read."""
-    stored = await backend.namespaces(scope.user, operation.prefix, now)
-    names = [each for each in stored if policy.listed(scope, Place(scope.user, each), now)]
+    owner = policy.owner(scope, operation.space)
+    stored = await backend.namespaces(owner, operation.prefix, now)
+    names = [each for each in stored if policy.listed(scope, Place(owner, each), now)]
     if operation.after is not None:
         names = [each for each in names if each > operation.after]
     page = names[: operation.limit]
     return Names(tuple(page), page[-1] if len(names) > len(page) else None)
 
 
-async def usage(backend: Backend, scope: Scope, now: datetime) -> Usage:
+async def usage(backend: Backend, scope: Scope, operation: GetUsage, now: datetime) -> Usage:
     """Return keys and bytes of what the scope may read."""
-    held = await backend.usage(scope.user, now)
-    readable = [held[each] for each in held if policy.readable(scope, Place(scope.user, each), now)]
+    owner = policy.owner(scope, operation.space)
+    held = await backend.usage(owner, now)
+    readable = [held[each] for each in held if policy.readable(scope, Place(owner, each), now)]
     return Usage(
         keys=sum(each.keys for each in readable), bytes=sum(each.bytes for each in readable), limits=scope.limits
     )

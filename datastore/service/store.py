@@ -139,14 +139,16 @@ class Store:
             case Namespaces():
                 return await reads.namespaces(engine, scope, operation, now)
             case Count():
-                return Number(await engine.count(policy.place(scope, operation.namespace), operation.prefix, now))
+                place = policy.place(scope, operation.namespace, operation.space)
+                return Number(await engine.count(place, operation.prefix, now))
             case GetUsage():
-                return await reads.usage(engine, scope, now)
+                return await reads.usage(engine, scope, operation, now)
             case Apply():
                 apply = atomics.apply if operation.atomic else writes.apply
                 return await apply(engine, scope, operation, now)
             case Clear():
-                return Number(await engine.clear(policy.place(scope, operation.namespace), operation.prefix, now))
+                place = policy.place(scope, operation.namespace, operation.space)
+                return Number(await engine.clear(place, operation.prefix, now))
             case Copy():
                 return await writes.copy(engine, scope, operation, now, self._timeout_seconds)
             case Watch():

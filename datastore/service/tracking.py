@@ -45,7 +45,7 @@ class Tracking:
         """Count the entries that a read returned; forget those that a delete removed."""
         if isinstance(operation, (Get, Scan)) and isinstance(outcome, (Found, Page)) and not scope.operator:
             if entries := [each for each in outcome.items if isinstance(each, Entry)]:
-                self._count(scope, policy.place(scope, operation.namespace), entries)
+                self._count(scope, policy.place(scope, operation.namespace, operation.space), entries)
         elif isinstance(operation, (Apply, Clear)) and not isinstance(outcome, Exception) and self._pending:
             self._forget(scope, operation)
 
@@ -67,11 +67,11 @@ class Tracking:
 
     def _forget(self, scope: Scope, operation: Apply | Clear) -> None:
         if isinstance(operation, Clear):
-            place = policy.place(scope, operation.namespace)
+            place = policy.place(scope, operation.namespace, operation.space)
             gone = [m for m in self._pending if m[0] == place and m[1].startswith(operation.prefix)]
         else:
             deletes = [each for each in operation.mutations if isinstance(each, Delete)]
-            deleted = {(policy.place(scope, policy.home(operation, each)), each.key) for each in deletes}
+            deleted = {(policy.home(scope, operation, each), each.key) for each in deletes}
             gone = [m for m in self._pending if m[:2] in deleted] if deleted else []
         for mark in gone:
             del self._pending[mark]

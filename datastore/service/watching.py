@@ -41,7 +41,8 @@ class Watching:
             PastGone: changes since the cursor are no longer kept.
             StoreUnavailable: the engine is away, or the store was closed meanwhile.
         """
-        interest = Interest(policy.place(scope, operation.namespace), operation.prefix, operation.exact)
+        place = policy.place(scope, operation.namespace, operation.space)
+        interest = Interest(place, operation.prefix, operation.exact)
         start = None if operation.cursor is None else await self._opened(interest, operation.cursor)
         seal = await self._sealing()
         found, reached = await self._changes.after(interest, start, operation.wait_seconds)

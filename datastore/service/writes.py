@@ -12,7 +12,7 @@ import time
 from datetime import datetime
 from typing import Final
 
-from datastore import values
+from datastore import names, values
 from datastore.document import Span, expiry
 from datastore.entry import NEVER, Entry
 from datastore.errors import InvalidArgument, StoreUnavailable
@@ -35,8 +35,8 @@ async def apply(backend: Backend, scope: Scope, operation: Apply, now: datetime)
         Conflict: others changed an entry between the merge's read and its write, time after time.
     """
     _refuse_what_is_atomic(operation)
-    actor = actor_of(scope, now)
-    place = policy.place(scope, operation.namespace)
+    actor = actor_of(scope, operation.space, now)
+    place = policy.place(scope, operation.namespace, operation.space)
     match operation.mutations:
         case (Incr() as incr,):
             outcome = await backend.increment(place, increment(incr, scope.limits, actor), actor)
@@ -54,10 +54,11 @@ async def copy(backend: Backend, scope: Scope, operation: Copy, now: datetime, t
         InvalidArgument: source and target are one.
         StoreUnavailable: the engine failed on the way, or time was up; the message says how many were copied.
     """
-    source, target = policy.place(scope, operation.namespace), policy.place(scope, operation.target)
+    source = policy.place(scope, operation.namespace, operation.space)
+    target = policy.place(scope, operation.target, operation.space)
     if source == target:
         raise InvalidArgument(f"{operation.namespace!r} cannot be copied onto itself. Name another namespace.")
-    copied, after, actor = 0, None, actor_of(scope, now)
+    copied, after, actor = 0, None, actor_of(scope, operation.space, now)
     deadline = time.monotonic() + timeout_seconds
     while True:
         try:
@@ -80,9 +81,12 @@ def _in_time(deadline: float, timeout_seconds: float) -> None:
         raise StoreUnavailable(f"The copy did not end within {timeout_seconds:g} seconds.")
 
 
-def actor_of(scope: Scope, now: datetime) -> Actor:
-    """Return who writes, and when."""
-    return Actor(scope.agent, scope.run or UNKNOWN_RUN, now)
+def actor_of(scope: Scope, space: str | None, now: datetime) -> Actor:
+    """Return who writes, and when; in a space also for which user, which an operator is by its own name."""
+    run = scope.run or UNKNOWN_RUN
+    if scope.operator:
+        return Actor(scope.agent, run, now, scope.agent if names.is_reserved(scope.user) else None)
+    return Actor(scope.agent, run, now, None if space is None else scope.user)
 
 
 def _copied(entry: Entry) -> Write:

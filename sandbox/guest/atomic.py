@@ -83,6 +83,11 @@ class Changes:
             raise errors.InvalidArgument(
                 f'lease is what lock() gives, got {type(lease).__name__}. Write "with data_store.lock(...) as lease:".'
             )
+        if lease is not None and lease.space != store.space:
+            raise errors.InvalidArgument(
+                "the lease is of another space than these changes. Take the lock on the same data_store: "
+                "store.lock(...), then store.atomic(lease=lease)."
+            )
         self._store = store
         self._channel: Channel = store._channel  # noqa: SLF001 - one subject in two files
         self._gathered = gathered or Gathered(self._channel, self._said, lease)

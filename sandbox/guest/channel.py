@@ -60,7 +60,7 @@ class Channel:
         self._pid = os.getpid()
         self.unawaited: dict[int, tuple[str, bool]] = {}
         self.unfinished: dict[int, DataStoreError] = {}
-        self.locks: dict[tuple[str, str], object] = {}
+        self.locks: dict[tuple[str | None, str, str], object] = {}
         self.limits: dict[str, int] = self._greet()
 
     def _greet(self) -> dict[str, int]:

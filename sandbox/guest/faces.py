@@ -27,6 +27,11 @@ Request = dict[str, Any]
 _CALLS = itertools.count()
 
 
+def within(space: str | None, request: Request) -> Request:
+    """Return a request about a space; None is the user's own data."""
+    return request if space is None else {"space": space, **request}
+
+
 @dataclass(frozen=True, slots=True)
 class Pause:
     """What a verb yields to wait a while, holding nothing; its answer is None."""

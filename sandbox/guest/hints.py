@@ -13,7 +13,7 @@ from datastore.errors import Conflict, InvalidArgument, UnknownVerb
 
 _FACE: Final = "data_store"
 _VERB: Final = re.compile(r"(atomic\(\)\.)?\w+")
-_CHAINED: Final = ("use_namespace", "private", "read_only", "atomic", "check", "set", "add", "delete", "incr")
+_CHAINED: Final = ("use_namespace", "private", "shared", "read_only", "atomic", "check", "set", "add", "delete", "incr")
 _ATOMIC: Final = "with data_store.atomic() as changes: changes.set(key, value)"
 _APPEND = "data_store.update(key, lambda v: v + [item], default=[])"
 _SET = "data_store.set(key, value)"
@@ -62,6 +62,8 @@ INSTEAD: Final[dict[str, str]] = {
     "commit": _ATOMIC,
     "acquire": _LOCK,
     "mutex": _LOCK,
+    "use_space": "data_store.shared(space)",
+    "team": "data_store.shared(space)",
     "wait": _WAIT,
     "wait_until": _WAIT,
     "blpop": _WAIT,
@@ -87,6 +89,7 @@ KEYWORDS: Final[dict[str, str]] = {
     "nx": "add(key, value), which is True if it created the entry",
     "if_not_exists": "add(key, value), which is True if it created the entry",
     "namespace": "use_namespace(name) and call the verb on that",
+    "space": "shared(space) and call the verb on that",
     "meta": "metadata={...}",
     "amount": "by=1",
     "delta": "by=1",

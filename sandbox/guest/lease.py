@@ -29,7 +29,7 @@ from datastore.errors import (
 )
 from sandbox.guest import hints
 from sandbox.guest.channel import Channel
-from sandbox.guest.faces import Pause, Request, Steps, adrive, drive
+from sandbox.guest.faces import Pause, Request, Steps, adrive, drive, within
 from sandbox.guest.watching import POLL_SECONDS, watch_request
 
 if TYPE_CHECKING:
@@ -59,6 +59,11 @@ class Lease:
     def lost(self) -> bool:
         """Whether the lease is held no more: it expired, or somebody removed it."""
         return self._is_gone or time.monotonic() >= self._until
+
+    @property
+    def space(self) -> str | None:
+        """Where the lock is: in a space, or None."""
+        return self._lock.space
 
     def requirement(self) -> Request:
         """Return the check that makes other changes depend on this lease.
@@ -179,6 +184,7 @@ class _Lock:
         self.wait_seconds = 0.0 if wait_seconds == 0 else names.seconds("wait_seconds", wait_seconds)
         self.channel: Channel = face._channel  # noqa: SLF001 - one subject in two files
         self.namespace = names.LOCKS + face.namespace
+        self.space = face.space
         self.lease = names.LEASE + self.name
         self.is_claiming = False
         self._who: object = None
@@ -189,11 +195,16 @@ class _Lock:
 
     def request(self, **mutation: Any) -> Request:
         """Return a request that changes one entry of the lock."""
-        return {"op": "apply", "namespace": self.namespace, "mutations": [mutation]}
+        return within(self.space, {"op": "apply", "namespace": self.namespace, "mutations": [mutation]})
+
+    @property
+    def _mark(self) -> tuple[str | None, str, str]:
+        """What this run holds while it holds the lock."""
+        return self.space, self.namespace, self.name
 
     def forget(self) -> None:
         """Take note that this run holds it no more."""
-        self.channel.locks.pop((self.namespace, self.name), None)
+        self.channel.locks.pop(self._mark, None)
 
     def _enter(self) -> Steps[Lease]:
         """Take the lock.
@@ -202,8 +213,7 @@ class _Lock:
             LockUnavailable: others hold it, or this run does.
         """
         self.channel.unfinished.pop(self._number, None)
-        mark = (self.namespace, self.name)
-        holder = self.channel.locks.get(mark)
+        holder = self.channel.locks.get(self._mark)
         if holder is not None and (not self.wait_seconds or holder == self._who):
             raise LockUnavailable(
                 f"this run holds the lock {self.name!r:.60} already, so waiting would never end. "
@@ -216,7 +226,7 @@ class _Lock:
         finally:
             if self._held is None:
                 renewal.give_up()
-        self.channel.locks[mark] = self._who
+        self.channel.locks[self._mark] = self._who
         return self._held
 
     def _exit(self) -> Steps[None]:
@@ -235,13 +245,15 @@ class _Lock:
     def _taken(self, renewal: _Renewal) -> Steps[Lease]:
         until, cursor = time.monotonic() + self.wait_seconds, None
         while (lease := (yield from self._claimed(renewal))) is None:
-            found = yield {"op": "get", "namespace": self.namespace, "keys": [self.lease], "detail": "key"}
+            looked = {"op": "get", "namespace": self.namespace, "keys": [self.lease], "detail": "key"}
+            found = yield within(self.space, looked)
             expiry = found["items"][0]["expires_in_seconds"] if found["items"] else 0.0
             left = until - time.monotonic()
             if left <= 0:
                 raise self._unavailable(expiry)
             wait = 0.0 if cursor is None else min(left, expiry, POLL_SECONDS)
-            answer = yield watch_request(self.namespace, self.lease, cursor, wait, exact=True)
+            watched = watch_request(self.namespace, self.lease, cursor, wait, exact=True)
+            answer = yield within(self.space, watched)
             cursor = answer["cursor"]
         return lease
 

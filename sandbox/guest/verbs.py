@@ -18,7 +18,7 @@ from datastore.entry import Entry, pack_value, unpack_value
 from sandbox.guest import hints, wire
 from sandbox.guest.atomic import ABSENT, Absent, AsyncAtomic, Atomic
 from sandbox.guest.channel import Channel, too_many_values
-from sandbox.guest.faces import AsyncFace, Pause, Request, SyncFace, drive, explained, verb, writing
+from sandbox.guest.faces import AsyncFace, Pause, Request, SyncFace, drive, explained, verb, within, writing
 from sandbox.guest.lease import AsyncLock, Lease, Lock
 from sandbox.guest.views import PAGE, AsyncView, Span, View
 from sandbox.guest.watching import POLL_SECONDS, AsyncWatch, Watch, watch_request
@@ -69,8 +69,10 @@ class Verbs:
     _channel: Channel
     _frozen: bool
 
-    def __init__(self, channel: Channel, namespace: str = "default", *, frozen: bool = False) -> None:
-        self.__dict__.update(_channel=channel, namespace=namespace, space=None, _frozen=frozen)
+    def __init__(
+        self, channel: Channel, namespace: str = "default", *, space: str | None = None, frozen: bool = False
+    ) -> None:
+        self.__dict__.update(_channel=channel, namespace=namespace, space=space, _frozen=frozen)
 
     # Faces made from this one: no I/O.
 
@@ -80,7 +82,7 @@ class Verbs:
 
         Example: `files = data_store.use_namespace("files:my-repo")`
         """
-        return type(self)(self._channel, names.name("namespace", name), frozen=self._frozen)
+        return type(self)(self._channel, names.name("namespace", name), space=self.space, frozen=self._frozen)
 
     @explained
     def private(self, name: str | None = None) -> Self:
@@ -88,8 +90,20 @@ class Verbs:
 
         Example: `data_store.private().set("state", {"step": 3})`
         """
+        if self.space is not None:
+            raise errors.NotSupported(
+                f"the space {self.space!r:.60} has no private namespaces. Call private() on data_store itself."
+            )
         own = "self" if name is None else f"self.{names.name('namespace', name)}"
         return type(self)(self._channel, names.name("namespace", own), frozen=self._frozen)
+
+    @explained
+    def shared(self, space: str) -> Self:
+        """Return a data_store on a space that several users share, its namespace `default`; the host must grant it.
+
+        Example: `data_store.shared("team-alpha").use_namespace("plans").get("week")`
+        """
+        return type(self)(self._channel, space=names.name("space", space), frozen=self._frozen)
 
     @explained
     def read_only(self) -> Self:
@@ -97,7 +111,7 @@ class Verbs:
 
         Example: `safe = data_store.read_only()`
         """
-        return type(self)(self._channel, self.namespace, frozen=True)
+        return type(self)(self._channel, self.namespace, space=self.space, frozen=True)
 
     # One entry.
 
@@ -338,16 +352,16 @@ class Verbs:
 
         Example: `data_store.count("job:")`
         """
-        answer = yield {"op": "count", "namespace": self.namespace, "prefix": names.prefix(prefix)}
+        answer = yield self._here({"op": "count", "prefix": names.prefix(prefix)})
         return int(answer["number"])
 
     @verb
     def list_namespaces(self, prefix: str | None = None) -> Steps[list[str]]:
-        """Return the names of the user's namespaces that hold an entry and may be read, in order; [] where none is.
+        """Return the names of the namespaces that hold an entry and may be read, in order; [] where none is.
 
         Example: `data_store.list_namespaces("files:")`
         """
-        request: Request = {"op": "namespaces", "prefix": names.prefix(prefix)}
+        request = within(self.space, {"op": "namespaces", "prefix": names.prefix(prefix)})
         answer = yield request
         found: list[str] = answer["names"]
         while answer["next"] is not None:
@@ -357,11 +371,11 @@ class Verbs:
 
     @verb
     def usage(self) -> Steps[dict[str, Any]]:
-        """Return {"keys": ..., "bytes": ..., "limits": {...}} of all that this agent may read of the user.
+        """Return {"keys": ..., "bytes": ..., "limits": {...}} of all that this agent may read here.
 
         Example: `data_store.usage()["bytes"]`
         """
-        answer: dict[str, Any] = yield {"op": "usage"}
+        answer: dict[str, Any] = yield within(self.space, {"op": "usage"})
         return answer
 
     # Waiting.
@@ -384,7 +398,7 @@ class Verbs:
                 if cursor is not None and not left:
                     return (yield from self._at_last(named, seen, seconds))
                 wait = 0 if cursor is None else min(left, POLL_SECONDS)
-                answer = yield watch_request(self.namespace, named, cursor, wait, exact=True)
+                answer = yield within(self.space, watch_request(self.namespace, named, cursor, wait, exact=True))
                 came = cursor is None or any(item["version"] for item in answer["items"])
                 cursor = answer["cursor"]
         return unpack_value(found[0])
@@ -414,10 +428,10 @@ class Verbs:
     # Requests.
 
     def _get(self, keys: list[str], detail: str) -> Request:
-        return {"op": "get", "namespace": self.namespace, "keys": keys, "detail": detail}
+        return self._here({"op": "get", "keys": keys, "detail": detail})
 
     def _scan(self, span: Span, detail: str) -> Request:
-        return {"op": "scan", "namespace": self.namespace, "detail": detail, **span.request()}
+        return self._here({"op": "scan", "detail": detail, **span.request()})
 
     def _apply(self, mutations: list[Request]) -> Request:
         return self._changing({"op": "apply", "mutations": mutations})
@@ -425,7 +439,10 @@ class Verbs:
     def _changing(self, request: Request) -> Request:
         if self._frozen:
             raise errors.AccessDenied("this data_store is read_only(). Write through the data_store it was made from.")
-        return {"namespace": self.namespace, **request}
+        return self._here(request)
+
+    def _here(self, request: Request) -> Request:
+        return within(self.space, {"namespace": self.namespace, **request})
 
     def _put(self, key: str, value: Any, metadata: Mapping[str, Any] | None, ttl_seconds: float | None) -> Request:
         limits = self._channel.limits
@@ -496,7 +513,7 @@ class DataStore(Verbs, SyncFace):
     @property
     def aio(self) -> AsyncDataStore:
         """The same verbs for `await`, on the same namespace."""
-        return AsyncDataStore(self._channel, self.namespace, frozen=self._frozen)
+        return AsyncDataStore(self._channel, self.namespace, space=self.space, frozen=self._frozen)
 
     @explained
     def keys(

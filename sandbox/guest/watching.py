@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, Self
 
 from datastore import names
 from datastore.errors import InvalidArgument
-from sandbox.guest.faces import Request, adrive, drive
+from sandbox.guest.faces import Request, adrive, drive, within
 
 if TYPE_CHECKING:
     from sandbox.guest.verbs import AsyncDataStore, DataStore, Verbs
@@ -81,7 +81,8 @@ class _Watch:
         return change
 
     def _request(self, wait_seconds: float) -> Request:
-        return watch_request(self._face.namespace, self._prefix, self._polled, wait_seconds)
+        request = watch_request(self._face.namespace, self._prefix, self._polled, wait_seconds)
+        return within(self._face.space, request)
 
 
 def watch_request(

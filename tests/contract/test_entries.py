@@ -74,6 +74,8 @@ def test_an_entry_shows_all_its_facts(the_world: World) -> None:
         "last_accessed_by_agent": None,
         "created_by_run": "run-1",
         "updated_by_run": "run-1",
+        "created_by_user": None,
+        "updated_by_user": None,
         "access_count": 0,
         "size_bytes": 4,
     }

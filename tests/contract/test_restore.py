@@ -32,6 +32,8 @@ def entry(now: datetime, key: str, value: Any = "old", **changes: Any) -> Entry:
         last_accessed_by_agent="reader",
         created_by_run="run 1",
         updated_by_run="-",
+        created_by_user="carol",
+        updated_by_user="dave",
         access_count=2**40,
         size_bytes=5,
     )

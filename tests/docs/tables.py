@@ -35,7 +35,7 @@ from tests.docs.refusals import followed, refusals, started
 
 _TABLE: Final = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 RESERVED: Final = "(Reserved: nothing raises it yet.)"
-_FACES: Final = ("use_namespace", "private", "read_only", "atomic", "lock")
+_FACES: Final = ("use_namespace", "private", "shared", "read_only", "atomic", "lock")
 _VIEWS: Final = ("keys", "items", "watch")
 
 
@@ -166,7 +166,7 @@ def mongo_fields() -> list[str]:
     """The fields of a document, from the statement that writes a whole one."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
     write = Write("key", None, 4, "version", NEVER, {})
-    return list(statements.add(Place("user", "namespace"), write, Actor("agent", "run", now))._doc)
+    return list(statements.add(Place("user", "namespace"), write, Actor("agent", "run", now, "user"))._doc)
 
 
 def _camel(fact: str, known: list[str]) -> str:

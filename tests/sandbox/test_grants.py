@@ -98,6 +98,19 @@ SHAPES: Final[list[tuple[str, list[Grant], set[str]]]] = [
 ]
 
 
+TEAM: Final = Grant(namespace="free", space="team")
+SPACE_SHAPES: Final[list[tuple[str, list[Grant], set[str]]]] = [
+    ("n", [], set()),
+    ("n", [Grant.own()], set()),
+    ("n", [Grant(namespace="*", space="team-2")], set()),
+    ("n", [Grant(namespace="*", space="team")], BOTH),
+    ("n", [Grant(namespace="*", access="read", space="team")], READ),
+    ("n", [Grant(namespace="n", access="write", space="team")], WRITE),
+    ("nb", [Grant(namespace="n*", access="read", space="team"), Grant(namespace="*", access="write")], READ),
+    ("n", [Grant(namespace="n", space="team", until=PAST)], set()),
+]
+
+
 class Peer:
     """A raw socket whose other end a broker serves for a scope; it sends a frame and reads its answer."""
 
@@ -156,6 +169,35 @@ async def test_a_refusal_is_decided_before_the_engine_is_asked(
             for frame, needs in frames(namespace):
                 if not needs <= given:
                     assert code(await raw.ask(frame)) == "access_denied", frame
+
+
+@pytest.mark.parametrize(("namespace", "grants", "given"), SPACE_SHAPES, ids=lambda each: str(each)[:60])
+async def test_a_frame_about_a_space_is_answered_by_the_grants_on_that_space_alone(
+    store: Store, namespace: str, grants: list[Grant], given: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with peer(store, FREE, TEAM, *grants) as raw:
+        for frame, needs in frames(namespace):
+            denied = code(await raw.ask({**frame, "space": "team"})) == "access_denied"
+            assert denied == (not needs <= given), frame
+    async with peer(store, FREE, Grant.own()) as raw:
+        with monkeypatch.context() as replaced:
+            replaced.setattr(store, "engine", None)
+            for asked in ({"op": "namespaces"}, {"op": "usage"}):
+                assert code(await raw.ask({**asked, "space": "team"})) == "access_denied"
+
+
+@pytest.mark.parametrize("space", ["", "@team", "@@datastore", "a\0", 7, ["team"], "x" * 257])
+async def test_a_frame_about_no_usable_space_is_refused(store: Store, space: Any) -> None:
+    async with peer(store, Grant.own(), Grant(namespace="*", space="team")) as raw:
+        for frame, _ in [*frames("n"), ({"op": "namespaces"}, READ), ({"op": "usage"}, READ)]:
+            assert code(await raw.ask({**frame, "space": space})) in ("invalid_name", "invalid_argument"), frame
+
+
+async def test_a_space_has_no_private_namespaces_on_the_wire(store: Store) -> None:
+    async with peer(store, Grant.own(), Grant(namespace="*", space="team")) as raw:
+        for name in ("self", "self.notes"):
+            for frame, _ in frames(name):
+                assert code(await raw.ask({**frame, "space": "team"})) == "not_supported", frame
 
 
 @pytest.mark.parametrize(

@@ -208,10 +208,10 @@ async def test_a_database_of_another_application_is_refused_and_left_as_it_is(ur
 async def test_a_later_layout_is_refused(url: str, path: Path) -> None:
     await (await opened(url)).aclose()
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version=2")
+    connection.execute("PRAGMA user_version=3")
     connection.close()
 
-    with pytest.raises(ConfigurationError, match=r"has layout 2, and this version reads 1\. Upgrade"):
+    with pytest.raises(ConfigurationError, match=r"has layout 3, and this version reads 2\. Open"):
         await opened(url)
 
 

@@ -152,7 +152,7 @@ async def test_a_table_of_another_layout_is_refused(postgres_url: str) -> None:
     await (await opened(postgres_url)).aclose()
     with administrator(postgres_url) as connection:
         connection.execute("COMMENT ON TABLE datastore.entries IS 'agent-data-store, layout 9'")
-    with pytest.raises(ConfigurationError, match="layout 9; this one reads 'agent-data-store, layout 1'"):
+    with pytest.raises(ConfigurationError, match="layout 9; this one reads 'agent-data-store, layout 2'"):
         await opened(postgres_url)
 
 

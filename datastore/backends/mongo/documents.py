@@ -83,6 +83,8 @@ def entry(document: Document) -> Entry:
         last_accessed_by_agent=document["lastAccessedByAgent"],
         created_by_run=document["createdByRun"],
         updated_by_run=document["updatedByRun"],
+        created_by_user=document.get("createdByUser"),
+        updated_by_user=document.get("updatedByUser"),
         access_count=document["accessCount"],
         size_bytes=document["sizeBytes"],
     )
@@ -105,7 +107,14 @@ def fields(given: Entry) -> Document:
         "updatedByRun": given.updated_by_run,
         "accessCount": given.access_count,
         "sizeBytes": given.size_bytes,
+        **_users(given),
     }
+
+
+def _users(given: Entry) -> Document:
+    """Return who acted in a space; what belongs to a user itself has no such fields."""
+    users = {"createdByUser": given.created_by_user, "updatedByUser": given.updated_by_user}
+    return {name: each for name, each in users.items() if each is not None}
 
 
 def stub(document: Document) -> Stub:

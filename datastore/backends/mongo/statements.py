@@ -201,6 +201,8 @@ def _written(write: Write, actor: Actor) -> Document:
         "updatedByRun": actor.run,
         "metadata": write.metadata,
     }
+    if actor.user is not None:
+        fields["updatedByUser"] = actor.user
     kept = {"expiresAt", "metadata"}
     return {name: each for name, each in fields.items() if each is not None or name not in kept}
 
@@ -214,4 +216,6 @@ def _created(write: Write, actor: Actor) -> Document:
         "lastAccessedAt": None,
         "lastAccessedByAgent": None,
     }
+    if actor.user is not None:
+        fields["createdByUser"] = actor.user
     return fields | {"metadata": {}} if write.metadata is None else fields

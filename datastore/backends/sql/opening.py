@@ -17,7 +17,7 @@ from datastore.errors import ConfigurationError, StoreUnavailable
 from datastore.settings import Settings
 
 _MARK: Final = 0x41445331
-_LAYOUT: Final = 1
+_LAYOUT: Final = 2
 _REPAIR_SECONDS: Final = 600.0
 """The index of a large file takes its time to be made again."""
 
@@ -59,7 +59,9 @@ async def _look(job: Job) -> set[str]:
     if mark != _MARK and (found or mark or layout):
         raise ConfigurationError("it is another application's database. Name another file")
     if mark == _MARK and layout != _LAYOUT:
-        raise ConfigurationError(f"it has layout {layout}, and this version reads {_LAYOUT}. Upgrade agent-data-store")
+        raise ConfigurationError(
+            f"it has layout {layout}, and this version reads {_LAYOUT}. Open it with the version that made it"
+        )
     return found
 
 

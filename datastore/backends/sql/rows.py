@@ -42,6 +42,8 @@ def to_entry(namespace: str, row: Row[Any], *, with_value: bool = True) -> Entry
         last_accessed_by_agent=row.last_accessed_by_agent,
         created_by_run=row.created_by_run,
         updated_by_run=row.updated_by_run,
+        created_by_user=row.created_by_user,
+        updated_by_user=row.updated_by_user,
         access_count=row.access_count,
         size_bytes=row.size_bytes,
     )
@@ -72,9 +74,11 @@ def restored(place: Place, entry: Entry) -> dict[str, object]:
         "created_at": to_ms(entry.created_at),
         "created_by_agent": entry.created_by_agent,
         "created_by_run": entry.created_by_run,
+        "created_by_user": entry.created_by_user,
         "updated_at": to_ms(entry.updated_at),
         "updated_by_agent": entry.updated_by_agent,
         "updated_by_run": entry.updated_by_run,
+        "updated_by_user": entry.updated_by_user,
         "access_count": entry.access_count,
         "last_accessed_at": None if last is None else to_ms(last),
         "last_accessed_by_agent": entry.last_accessed_by_agent,
@@ -96,6 +100,7 @@ def updated(write: Write, actor: Actor) -> dict[str, object]:
         "updated_at": to_ms(actor.now),
         "updated_by_agent": actor.agent,
         "updated_by_run": actor.run,
+        "updated_by_user": actor.user,
     }
     if write.expires_at is not None:
         columns["expires_at"] = to_ms(write.expires_at)
@@ -114,6 +119,7 @@ def created(place: Place, write: Write, actor: Actor) -> dict[str, object]:
         "created_at": to_ms(actor.now),
         "created_by_agent": actor.agent,
         "created_by_run": actor.run,
+        "created_by_user": actor.user,
         "access_count": 0,
         "last_accessed_at": None,
         "last_accessed_by_agent": None,

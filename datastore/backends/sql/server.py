@@ -27,7 +27,7 @@ from datastore.errors import ConfigurationError, StoreUnavailable
 from datastore.settings import Settings
 
 SCHEMES: Final = ("postgresql", "postgres", "postgresql+psycopg")
-_MARK: Final = "agent-data-store, layout 1"
+_MARK: Final = "agent-data-store, layout 2"
 _LOCK: Final = 0x41445331
 _REPAIR_SECONDS: Final = 600.0
 """The index of a large table takes its time to be made again."""
@@ -134,7 +134,7 @@ async def _look(job: Job, at: str) -> set[str]:
     if mark != _MARK:
         raise ConfigurationError(
             f"The schema {postgres.SCHEMA!r} of the database at {at} is another application's, or of another version "
-            f"({mark}; this one reads {_MARK!r}). Name another database, or upgrade agent-data-store."
+            f"({mark}; this one reads {_MARK!r}). Name another database, or open it with the version that made it."
         )
     return set(marks)
 

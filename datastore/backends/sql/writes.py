@@ -37,6 +37,7 @@ KEPT: Final = (
     "created_at",
     "created_by_agent",
     "created_by_run",
+    "created_by_user",
     "access_count",
     "last_accessed_at",
     "last_accessed_by_agent",
@@ -50,6 +51,7 @@ SET: Final = (
     "updated_at",
     "updated_by_agent",
     "updated_by_run",
+    "updated_by_user",
 )
 _COUNTED: Final = {"preserve_rowcount": True}
 
