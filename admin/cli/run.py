@@ -12,6 +12,7 @@ from admin.cli.options import Isolation, Launcher, RunAs, SitePackages, Url, exa
 EXAMPLES = examples(
     "datastore run summarize.py --user alice",
     """datastore run summarize.py --user alice --input '{"file": "a.py"}' | jq .summary""",
+    "datastore run summarize.py --user alice --manifest summarize.toml",
     "datastore run trusted.py --user alice --isolation unsafe_process --accept-no-isolation",
 )
 
@@ -24,6 +25,10 @@ def run(
     given: Annotated[str | None, typer.Option("--input", metavar="JSON", help="input_dict.  [default: {}]")] = None,
     given_file: Annotated[
         str | None, typer.Option("--input-file", metavar="FILE", help="Read input_dict from FILE; - is stdin.")
+    ] = None,
+    manifest: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="What it may read and write.  [default: all of the user's]"),
     ] = None,
     url: Url = None,
     isolation: Isolation = None,
@@ -47,7 +52,7 @@ def run(
     from admin.cli import running, session
     from admin.cli.cell import Cell
 
-    order = running.Order.of(agent_file, user, agent, given, given_file)
+    order = running.Order.of(agent_file, user, agent, running.given_input(given, given_file), manifest)
     cell = Cell(isolation, accept_no_isolation, launcher, run_as, site_packages, wall_seconds)
     cell.limits()
     session.perform(url, lambda store, settings: running.run(store, settings, order, cell))

@@ -14,6 +14,8 @@ from admin.cli.failures import ExitCode
 from admin.cli.text import as_json, note, say, visible
 from datastore import names
 from datastore.errors import InvalidArgument
+from datastore.grants import Grant
+from datastore.manifest import grants_of
 from datastore.models import Scope
 from datastore.service.store import Store
 from datastore.settings import Settings
@@ -38,21 +40,32 @@ class Order:
     input: Any
 
     @classmethod
-    def of(cls, file: str, user: str, agent: str | None, given: str | None, given_file: str | None) -> Self:
-        """Read the agent and its input.
+    def of(cls, file: str, user: str, agent: str | None, given: Any, manifest: str | None) -> Self:
+        """Read the agent and its manifest; without one it may use everything of the user.
 
         Raises:
-            InvalidArgument: a file cannot be read, or the input is no JSON.
+            InvalidArgument: a file cannot be read.
             InvalidName: user or agent are unusable.
+            ConfigurationError: the manifest is unusable.
         """
         scope = Scope(
             user=names.name("user", user),
             agent=names.name("agent", Path(file).stem if agent is None else agent),
+            grants=(Grant.own(),) if manifest is None else _asked(manifest),
         )
-        return cls(file, sources.text_of(file), scope, _input(given, given_file))
+        return cls(file, sources.text_of(file), scope, given)
 
 
-def _input(given: str | None, file: str | None) -> Any:
+def _asked(manifest: str) -> tuple[Grant, ...]:
+    return grants_of(sources.text_of(manifest), f"--manifest {manifest!r}")
+
+
+def given_input(given: str | None, file: str | None) -> Any:
+    """Return the agent's input; `{}` where none was given.
+
+    Raises:
+        InvalidArgument: a file cannot be read, or the input is no JSON.
+    """
     if given is not None and file is not None:
         raise InvalidArgument("--input and --input-file exclude each other. Keep one.")
     if file is not None:

@@ -172,3 +172,26 @@ def test_ctrl_c_is_exit_130_and_kills_the_run_and_the_log_was_live(
         assert (running.stdout.read(), running.stderr.read()) == (b"", b"")
     with pytest.raises(ProcessLookupError):
         os.kill(guest, 0)
+
+
+def test_a_manifest_bounds_what_the_agent_may_do(run: Run, tmp_path: Path, alice: ConnectedDataStore) -> None:
+    manifest = tmp_path / "notes.toml"
+    manifest.write_text('[capabilities]\nmemory_write = ["out"]', encoding="utf-8")
+    code = "def run(given):\n return data_store.use_namespace(given['to']).set('k', 1) and 'written'"
+    ended = run(code, "--manifest", str(manifest), "--input", '{"to": "out"}')
+    assert (ended.code, ended.out) == (0, '"written"\n')
+    ended = run(code, "--manifest", str(manifest), "--input", '{"to": "other"}')
+    assert (ended.code, ended.out) == (1, "")
+    assert "AccessDenied: writing namespace 'other' is not granted to this agent. Granted: 'out' (write)" in ended.err
+    assert alice.list_namespaces() == ["out"]
+
+
+@pytest.mark.parametrize("content", ["[capabilities]\nmemory = 1", "[capabilities", "[capabilities]\nread = []", None])
+def test_an_unusable_manifest_is_bad_usage_and_runs_nothing(run: Run, tmp_path: Path, content: str | None) -> None:
+    manifest = tmp_path / "notes.toml"
+    if content is not None:
+        manifest.write_text(content, encoding="utf-8")
+    ended = run("def run(): print('ran')", "--manifest", str(manifest))
+    assert (ended.code, ended.out) == (2, "")
+    assert "notes.toml" in ended.err
+    assert "ran\n" not in ended.err
