@@ -257,3 +257,12 @@ def test_the_async_face_has_spaces_too(the_world: World) -> None:
 
     assert asyncio.run(both()) == ["a", "b"]
     assert store.shared("team-alpha")["a"] == 1
+
+
+def test_a_connection_that_ends_gives_back_its_locks_in_a_space(the_world: World) -> None:
+    grants = (Grant.own(), Grant(space="team", namespace="*"))
+    gone, other = (the_world.agent(user=user, grants=grants) for user in ("alice", "bob"))
+    gone.shared("team").lock("x", ttl_seconds=3600).__enter__()
+    gone.close()
+    with other.shared("team").lock("x", wait_seconds=60) as lease:
+        assert lease.token == 2
