@@ -5,8 +5,7 @@ One page, so longer than most files.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from itertools import permutations
 from pathlib import Path
 from typing import Any, Final
@@ -19,30 +18,19 @@ from sandbox import RunLimits, RunResult, Sandbox
 from tests.docs.pages import ROOT, blocks
 from tests.docs.playing import RUN_AS
 from tests.docs.together import AGENTS, USER, Agent, Together
-from tests.servers.mongo import fresh_database
+from tests.world import Servers, address
 
 TEXTS: Final = ["one two", "three", "four five six", "seven"]
 FILES: Final = {"loop.py": "class Loop: the loop", "empty.py": ""}
-
-
-@contextmanager
-def fresh_url(engine: str, folder: Path, server: Callable[[], str]) -> Iterator[str]:
-    if engine == "sqlite":
-        yield f"sqlite:///{folder / 'store.db'}"
-    else:
-        with fresh_database(server()) as url:
-            yield url
 
 
 IN_EACH_ORDER: Final = pytest.mark.parametrize("together", ["sqlite"], indirect=True)
 """Many runs, so on the fastest engine alone."""
 
 
-@pytest.fixture(params=("sqlite", "mongodb"))
-async def together(
-    request: pytest.FixtureRequest, tmp_path: Path, server_on_demand: Callable[[], str]
-) -> AsyncIterator[Together]:
-    with fresh_url(request.param, tmp_path, server_on_demand) as url:
+@pytest.fixture(params=("sqlite", "motor"))
+async def together(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers) -> AsyncIterator[Together]:
+    with address(request.param, tmp_path, servers) as url:
         async with open_store(url) as store, Sandbox(store, run_as=RUN_AS) as sandbox:
             yield Together(store, sandbox)
 

@@ -167,7 +167,7 @@ async def test_wait_for_has_no_gap_between_its_look_and_its_wait(
     """Forced: another agent writes exactly there."""
     engine, looks = store.engine, 0
     get, head = engine.get, engine.head
-    agent, other = connect(store, scope=ALICE).aio, connect(store, scope=ALICE.model_copy(update={"agent": "b"})).aio
+    agent, other = connect(store, scope=ALICE).aio, connect(store, user=ALICE.user, agent="b").aio
 
     async def write_once(when: str) -> None:
         if when == moment:
