@@ -70,10 +70,10 @@ class Changes:
             position = await self._present(interest.place, position)
             while True:
                 woken.clear()
+                self._check_open()  # After clearing: who closes the store wakes everybody once.
                 found, position = await self._look(interest, position)
                 if found or not await _set(woken, until):
                     break
-                self._check_open()
         if not found:
             self._check_feed()
         return found, position
@@ -92,6 +92,7 @@ class Changes:
             self._check_open()
             if self._feed is None:
                 self._ring = Ring(await self._journal.head())
+                self._check_open()
                 self._heard = asyncio.get_running_loop().time()
                 # In a context of its own: it works for all who watch, on nobody's account.
                 self._feed = asyncio.create_task(self._run(), name="datastore changes", context=Context())

@@ -1,0 +1,52 @@
+"""A store that is closed while somebody begins to watch: the wait ends, wherever it was just then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+
+from datastore.document import Interest, Place
+from datastore.errors import StoreUnavailable
+from datastore.ports import Journal, Position
+from datastore.service.changes import Changes
+
+WAIT_SECONDS = 10.0
+INTEREST = Interest(Place("alice", "n"), "", exact=False)
+
+
+class SlowJournal:
+    """A journal of which one answer, counted from 1, takes until it is told to come."""
+
+    def __init__(self, slow: int) -> None:
+        self.asked = asyncio.Event()
+        self.answer = asyncio.Event()
+        self._slow = slow
+        self._questions = 0
+
+    async def head(self, _place: Place | None = None) -> Position:
+        self._questions += 1
+        if self._questions == self._slow:
+            self.asked.set()
+            await self.answer.wait()
+        return (1, 0)
+
+    async def follow(self, *_given: Any) -> AsyncIterator[Any]:
+        await asyncio.Event().wait()
+        yield
+
+
+@pytest.mark.parametrize("slow", [1, 2], ids=["the feed begins", "its present is read"])
+async def test_closing_ends_a_wait_that_has_only_begun(slow: int) -> None:
+    journal = SlowJournal(slow)
+    changes = Changes(cast("Journal", journal), timeout_seconds=WAIT_SECONDS)
+    waiting = asyncio.create_task(changes.after(INTEREST, None, 10 * WAIT_SECONDS))
+    await journal.asked.wait()
+    await changes.aclose()
+    journal.answer.set()
+    async with asyncio.timeout(WAIT_SECONDS):
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await waiting
+    assert [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "datastore changes"] == []
