@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import subprocess
 from dataclasses import dataclass
 from typing import Final
 
 from datastore.errors import SandboxUnavailable
+from sandbox.isolation.asking import Failed, ask
 from sandbox.isolation.diagnosis import SETPRIV
 
-_PROOF_SECONDS: Final = 10
 _NAME_AN_ACCOUNT: Final = "Name an unprivileged account with run_as=, --run-as or DATASTORE_RUN_AS, for example nobody."
 
 
@@ -86,14 +85,9 @@ def _prefix(setpriv: str, uid: int, gid: int) -> tuple[str, ...]:
 def _prove(uid: int, command: tuple[str, ...]) -> None:
     """See that a command can be run as the account: a host that is root may lack the capabilities."""
     try:
-        done = subprocess.run(  # noqa: S603 - setpriv itself.
-            command, env={}, cwd="/", capture_output=True, text=True, timeout=_PROOF_SECONDS, check=False
-        )
-        words = done.stderr.strip() if done.returncode else ""
-    except (OSError, subprocess.TimeoutExpired) as error:
-        words = str(error)
-    if words:
-        raise SandboxUnavailable(f"guests cannot be launched as uid {uid}: {words}", SETPRIV)
+        ask(command)
+    except Failed as reason:
+        raise SandboxUnavailable(f"guests cannot be launched as uid {uid}: {reason}", SETPRIV) from reason
 
 
 def _look_up(run_as: str | int) -> tuple[int, int]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from datastore.errors import SandboxUnavailable
+from sandbox.isolation.asking import Failed, ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,6 @@ ENVIRONMENT: Final = {"PATH": "/usr/bin", "LANG": "C.UTF-8", "MALLOC_ARENA_MAX":
 """All that a guest finds in its environment; its /tmp is an empty folder that nobody can write to."""
 
 _REMEDY: Final = "Install bubblewrap 0.8 or later."
-_ANSWER_SECONDS: Final = 10
 
 
 def find() -> str:
@@ -36,21 +35,14 @@ def find() -> str:
     path = shutil.which("bwrap")
     if path is None:
         raise SandboxUnavailable("bubblewrap (bwrap) is not on PATH", _REMEDY)
-    answer = _version(path)
+    try:
+        answer = ask([path, "--version"]).strip()
+    except Failed as reason:
+        raise SandboxUnavailable(f"bubblewrap does not run: {reason}", _REMEDY) from reason
     version = tuple(int(number) for number in re.findall(r"\d+", answer))
     if version < OLDEST:
         raise SandboxUnavailable(f"{path} says {answer!r}, which is too old", _REMEDY)
     return path
-
-
-def _version(path: str) -> str:
-    try:
-        done = subprocess.run(  # noqa: S603 - the operator's own bubblewrap.
-            [path, "--version"], env={}, capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=True
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise SandboxUnavailable(f"bubblewrap does not run: {error}", _REMEDY) from error
-    return done.stdout.strip()
 
 
 def arguments(interpreter: Interpreter, files: Mapping[str, int], *, seccomp: int) -> bytes:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +19,12 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from datastore.errors import SandboxUnavailable
+from sandbox.isolation.asking import Failed, ask
 
 OLDEST: Final = (3, 11)
 FLAGS: Final = ("-I", "-S", "-E", "-B")
 
 _SYSTEM_FOLDERS: Final = (Path("/usr/bin"), Path("/usr/local/bin"))
-_SURVEY_SECONDS: Final = 10
 _PACKAGE_FOLDERS: Final = ("site-packages", "dist-packages")
 _REMEDY: Final = "Install Python 3.11 or later for all users, or name one that they may read with python=."
 
@@ -110,27 +109,11 @@ class _Survey(BaseModel):
 def _survey(executable: str, prefix: tuple[str, ...], libraries: tuple[str, ...]) -> _Survey:
     script = Path(__file__).with_name("survey.py").read_text(encoding="utf-8")
     try:
-        return _Survey.model_validate_json(_run([*prefix, executable, *FLAGS, "-c", script, *libraries]))
-    except subprocess.CalledProcessError as error:
-        raise _Unfit((error.stderr.strip() or str(error)).splitlines()[-1]) from error
+        return _Survey.model_validate_json(ask([*prefix, executable, *FLAGS, "-c", script, *libraries]))
+    except Failed as reason:
+        raise _Unfit(str(reason)) from reason
     except ValidationError as error:
         raise _Unfit("it answered no survey, so it is hardly a Python") from error
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise _Unfit(str(error)) from error
-
-
-def _run(command: list[str]) -> str:
-    done = subprocess.run(  # noqa: S603 - our own script, run by the operator's interpreter.
-        command,
-        env={},
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_SURVEY_SECONDS,
-        check=True,
-    )
-    return done.stdout
 
 
 def _libraries(loaded: list[str], folders: list[str]) -> list[tuple[str, str]]:

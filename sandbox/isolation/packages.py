@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +17,7 @@ from typing import Final
 
 from datastore.errors import ConfigurationError, SandboxUnavailable
 from sandbox.isolation import interpreter
+from sandbox.isolation.asking import Failed, ask
 from sandbox.isolation.interpreter import FLAGS, Interpreter
 
 MOUNTED: Final = "/packages"
@@ -77,24 +77,9 @@ def _prove_readable(path: Path, python: Interpreter, prefix: tuple[str, ...]) ->
     script = Path(__file__).with_name("readable.py").read_text(encoding="utf-8")
     command = [*prefix, python.executable, *FLAGS, "-c", script, str(path)]
     try:
-        done = subprocess.run(  # noqa: S603 - our own script, run by the interpreter that was found.
-            command,
-            env={},
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_READ_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise _unreadable(path, str(error)) from error
-    if done.returncode:
-        raise _unreadable(path, (done.stderr.strip() or f"exit {done.returncode}").splitlines()[-1])
-
-
-def _unreadable(path: Path, reason: str) -> SandboxUnavailable:
-    return SandboxUnavailable(
-        f"the account that launches guests cannot read site_packages ({reason})",
-        f"Let it read all of {path} and pass the folders above: chmod -R a+rX.",
-    )
+        ask(command, _READ_SECONDS)
+    except Failed as reason:
+        raise SandboxUnavailable(
+            f"the account that launches guests cannot read site_packages ({reason})",
+            f"Let it read all of {path} and pass the folders above: chmod -R a+rX.",
+        ) from reason
