@@ -10,9 +10,7 @@ import pytest
 
 from datastore.backends.sql import SqlBackend
 from datastore.document import Place, Span
-from datastore.entry import NEVER
-from datastore.ports import Access, Increment, Removal, Renewal
-from tests.sql.words import HERE, Listener, Statement, actor, apply, at, put
+from tests.sql.words import HERE, Listener, Statement, actor, apply, ask_everything, at, put
 
 
 def plan(connection: sqlite3.Connection, statement: Statement) -> list[str]:
@@ -57,28 +55,7 @@ async def fill(store: SqlBackend) -> None:
 async def test_every_statement_searches_an_index(file_store: SqlBackend, connection: sqlite3.Connection) -> None:
     await fill(file_store)
     listener = Listener(file_store)
-    now = at(2)
-
-    await file_store.get(HERE, ["k00001"], now)
-    await file_store.get(HERE, ["k00001", "k00002"], now)
-    await file_store.peek(HERE, ["k00001", "k00002"], now)
-    for span in (Span(), Span("k1"), Span("k", "k02"), Span("k", "k02", reverse=True), Span(reverse=True)):
-        await file_store.scan(HERE, span, now)
-        await file_store.keys(HERE, span, now)
-        await file_store.outline(HERE, span, now)
-    for prefix in ("", "small"):
-        await file_store.namespaces("alice", prefix, now)
-        await file_store.count(HERE, prefix, now)
-    await file_store.usage("alice", now)
-    await file_store.owners("user05", 5, now)
-    await apply(file_store, put("k00001"), put("k00002", if_version="v0"), put("k00003", if_absent=True), seconds=2)
-    await apply(file_store, Removal("k00004"), Removal("k00005", if_version="v0"), Renewal("k00006", NEVER), seconds=2)
-    for number in (1, 0.5):
-        await file_store.increment(HERE, Increment("k00010", number, number, "v2", None), actor(2))
-        await file_store.increment(HERE, Increment(f"new{number}", number, number, "v2", NEVER), actor(2))
-    await file_store.record([Access(HERE, "k00001", at(0), "reader", 1, now)])
-    await file_store.clear(HERE, "k00007", now)
-    await file_store._collector.collect()
+    await ask_everything(file_store)
 
     plans = {text: plan(connection, (text, given)) for text, given in listener.heard if " entries " in text}
     assert len(plans) > 20

@@ -10,10 +10,8 @@ import pytest
 
 from datastore.backends.sql import SqlBackend, postgres
 from datastore.document import Place, Span
-from datastore.entry import NEVER
-from datastore.ports import Access, Removal, Renewal
 from datastore.settings import Settings
-from tests.sql.words import HERE, Listener, Statement, actor, apply, at, put
+from tests.sql.words import HERE, Listener, Statement, actor, apply, ask_everything, at, put
 
 Plan = dict[str, Any]
 KEPT = 2000
@@ -68,25 +66,7 @@ async def test_every_statement_searches_an_index(
     if known:
         connection.execute("ANALYZE entries")
     listener = Listener(store)
-    now = at(2)
-
-    await store.get(HERE, ["k00001"], now)
-    await store.get(HERE, [f"k{number:05}" for number in range(1000)], now)
-    await store.peek(HERE, ["k00001", "k00002"], now)
-    for span in (Span(), Span("k1"), Span("k", "k02"), Span("k", "k02", reverse=True), Span(reverse=True)):
-        await store.scan(HERE, span, now)
-        await store.keys(HERE, span, now)
-        await store.outline(HERE, span, now)
-    for prefix in ("", "small"):
-        await store.namespaces("alice", prefix, now)
-        await store.count(HERE, prefix, now)
-    await store.usage("alice", now)
-    await store.owners("user05", 5, now)
-    await apply(store, put("k00001"), put("k00002", if_version="v0"), put("k00003", if_absent=True), seconds=2)
-    await apply(store, Removal("k00004"), Removal("k00005", if_version="v0"), Renewal("k00006", NEVER), seconds=2)
-    await store.record([Access(HERE, "k00001", at(0), "reader", 1, now)])
-    await store.clear(HERE, "k00007", now)
-    await store._collector.collect()
+    await ask_everything(store)
 
     plans = {text: plan(connection, (text, given)) for text, given in listener.heard if "entries" in text}
     assert len(plans) > 20

@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy import event
 
 from datastore.backends.sql import SqlBackend
-from datastore.document import Place
+from datastore.document import Place, Span
 from datastore.entry import NEVER, Entry
 from datastore.operations import Applied
-from datastore.ports import Actor, Change, Write
+from datastore.ports import Access, Actor, Change, Increment, Removal, Renewal, Write
 from datastore.settings import Settings
 from datastore.values import size
 
@@ -103,3 +103,28 @@ def locked(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
     finally:
         connection.close()
+
+
+async def ask_everything(store: SqlBackend) -> None:
+    """Have every kind of statement said once, about entries that were filled in."""
+    now = at(2)
+    await store.get(HERE, ["k00001"], now)
+    await store.get(HERE, [f"k{number:05}" for number in range(1000)], now)
+    await store.peek(HERE, ["k00001", "k00002"], now)
+    for span in (Span(), Span("k1"), Span("k", "k02"), Span("k", "k02", reverse=True), Span(reverse=True)):
+        await store.scan(HERE, span, now)
+        await store.keys(HERE, span, now)
+        await store.outline(HERE, span, now)
+    for prefix in ("", "small"):
+        await store.namespaces("alice", prefix, now)
+        await store.count(HERE, prefix, now)
+    await store.usage("alice", now)
+    await store.owners("user05", 5, now)
+    await apply(store, put("k00001"), put("k00002", if_version="v0"), put("k00003", if_absent=True), seconds=2)
+    await apply(store, Removal("k00004"), Removal("k00005", if_version="v0"), Renewal("k00006", NEVER), seconds=2)
+    for number in (1, 0.5):
+        await store.increment(HERE, Increment("k00010", number, number, "v2", None), actor(2))
+        await store.increment(HERE, Increment(f"new{number}", number, number, "v2", NEVER), actor(2))
+    await store.record([Access(HERE, "k00001", at(0), "reader", 1, now)])
+    await store.clear(HERE, "k00007", now)
+    await store._collector.collect()
