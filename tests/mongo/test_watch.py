@@ -183,8 +183,7 @@ async def test_a_connection_that_breaks_loses_nothing_and_repeats_nothing(fresh_
 def _break(proxy: Proxy, number: int) -> None:
     """Cut every connection, or the answers that hold the next changes."""
     if number % 120 == 30:
-        for each in list(proxy.writers):
-            each.close()
+        proxy.cut()
     else:
         proxy.break_answers("cut", 2, "getMore", "aggregate")
 
