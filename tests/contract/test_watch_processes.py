@@ -1,4 +1,8 @@
-"""Watchers in processes of their own see each of a thousand changes once and in order, whatever happens on the way."""
+"""Watchers in processes of their own see each of a thousand changes once and in order, whatever happens on the way.
+
+The changes are made by writers in other processes that know nothing of each other. They wait for each other at marks,
+and what breaks does so right after a mark, while they write on.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,73 +19,118 @@ import pymongo
 import pytest
 from pymongo.errors import AutoReconnect
 
-from datastore import Settings
-from sandbox import connect
+from tests.contract.watcher import Seen
 from tests.servers.mongo import fresh_database
-from tests.world import SEPARATE, Servers, address
+from tests.servers.wire import Wire, between
+from tests.world import Loop, Servers, address
 
 CHANGES = 1000
-WATCHERS = 2
+WATCHERS = WRITERS = 2
+MARKS = 5
 WAIT_SECONDS = 120
+Process = subprocess.Popen[str]
+Disturbance = Callable[[int], AbstractContextManager[None]]
+"""Is prepared before the writers pass a mark, and happens when they have."""
 
 
 @contextmanager
-def watching(url: str, prefix: str = "k", count: int = CHANGES) -> Iterator[subprocess.Popen[str]]:
-    """A watcher that has begun."""
-    command = [sys.executable, "-m", "tests.contract.watcher", url, prefix, str(count)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+def running(*arguments: str) -> Iterator[Process]:
+    """A process, which ends by itself."""
+    with subprocess.Popen(
+        [sys.executable, "-m", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+            assert process.wait(WAIT_SECONDS) == 0
+        finally:
+            process.kill()
 
 
-def seen(process: subprocess.Popen[str]) -> list[str | None]:
-    """Return what a watcher saw; it ends when it has seen as much as it was told to."""
-    out, _ = process.communicate(timeout=WAIT_SECONDS)
-    found: list[str | None] = json.loads(out)
-    return found
+def hear(process: Process) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().rstrip("\n")
 
 
-def write(url: str, halfway: Callable[[], None] = lambda: None) -> list[str | None]:
-    """Make a thousand changes of twenty keys; return the versions, None for a removal."""
-    made: list[str | None] = []
-    with connect(url, user="alice", agent="writer", settings=Settings(operation_timeout_seconds=60)) as data_store:
-        for number in range(CHANGES):
-            if number == CHANGES // 2:
-                halfway()
-            key = f"k{number % 20}"
-            if number % 7 == 0 and data_store.delete(key):
-                made.append(None)
-            else:
-                made.append(data_store.set(key, number))
-    return made
+def let_go(process: Process) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
 
 
-@pytest.fixture(params=SEPARATE)
-def url(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers) -> Iterator[str]:
-    with address(request.param, tmp_path, servers) as fresh:
-        yield fresh
+def told(process: Process) -> list[Seen]:
+    return [(key, version) for key, version in json.loads(hear(process))]
 
 
-def test_watchers_in_other_processes_see_each_change_once_and_in_order(url: str) -> None:
+def check(url: str, over: list[str], disturbed: Disturbance, life: int = CHANGES) -> None:
+    """Let some watch, each over a way of its own, and others write at a URL; each watcher sees what each writer did."""
     with ExitStack() as stack:
-        watchers = [stack.enter_context(watching(url)) for _ in range(WATCHERS)]
-        made = write(url)
-        assert [seen(each) for each in watchers] == [made] * WATCHERS
+        watching = [["tests.contract.watcher", way, "w", str(CHANGES), str(life)] for way in over]
+        watchers = [stack.enter_context(running(*each)) for each in watching]
+        assert [hear(each) for each in watchers] == ["ready"] * WATCHERS
+        share, names = CHANGES // WRITERS, [f"w{turn}" for turn in range(WRITERS)]
+        writing = [["tests.contract.writer", url, name, str(share), str(share // MARKS)] for name in names]
+        writers = [stack.enter_context(running(*each)) for each in writing]
+        pass_marks(writers, disturbed)
+        made = {name: told(each) for name, each in zip(names, writers, strict=True)}
+        seen, *others = [told(each) for each in watchers]
+    assert len(seen) == CHANGES
+    assert {name: [each for each in seen if each[0].startswith(name)] for name in names} == made
+    assert others == [seen] * (WATCHERS - 1)
 
 
-def test_they_do_so_across_a_primary_that_steps_down(server: str) -> None:
-    def step_down() -> None:
-        with contextlib.suppress(AutoReconnect):
-            client.admin.command("replSetStepDown", 1, secondaryCatchUpPeriodSecs=0, force=True)
+def pass_marks(writers: list[Process], disturbed: Disturbance) -> None:
+    for turn in range(MARKS):
+        assert [hear(each) for each in writers] == ["mark"] * WRITERS
+        with disturbed(turn):
+            for each in writers:
+                let_go(each)
 
-    with fresh_database(server) as url, pymongo.MongoClient[dict[str, Any]](server) as client, ExitStack() as stack:
-        watchers = [stack.enter_context(watching(url)) for _ in range(WATCHERS)]
+
+@pytest.mark.parametrize("engine", ["postgresql", "motor"])
+def test_each_change_is_seen_once_and_in_order_across_connections_that_are_cut_again_and_again(
+    engine: str, tmp_path: Path, servers: Servers, host_loop: Loop
+) -> None:
+    with address(engine, tmp_path, servers) as url, ExitStack() as stack:
+        ways = [stack.enter_context(wire(url, host_loop)) for _ in range(WATCHERS)]
+
+        @contextmanager
+        def cut(_turn: int) -> Iterator[None]:
+            for each, _ in ways:
+                host_loop.run(each.connected())
+            yield
+            for each, _ in ways:
+                host_loop.loop.call_soon_threadsafe(each.cut)
+
+        check(url, [over for _, over in ways], cut)
+        assert [each.made > MARKS for each, _ in ways] == [True] * WATCHERS
+
+
+@contextmanager
+def wire(url: str, loop: Loop) -> Iterator[tuple[Wire, str]]:
+    """A wire that is carried in another thread."""
+    carrying = between(url, Wire)
+    yield loop.run(carrying.__aenter__())
+    loop.run(carrying.__aexit__(None, None, None))
+
+
+def test_each_change_is_seen_once_and_in_order_across_stores_that_are_closed_and_opened_again(
+    tmp_path: Path, servers: Servers
+) -> None:
+    """SQLite has no connection that could be cut: here it is the host that goes and comes back."""
+    with address("sqlite", tmp_path, servers) as url:
+        check(url, [url] * WATCHERS, lambda _turn: contextlib.nullcontext(), life=CHANGES // MARKS)
+
+
+def test_each_change_is_seen_once_and_in_order_across_a_primary_that_steps_down(server: str) -> None:
+    with fresh_database(server) as url, pymongo.MongoClient[dict[str, Any]](server) as client:
+
+        @contextmanager
+        def step_down(turn: int) -> Iterator[None]:
+            yield
+            if turn == MARKS // 2:
+                with contextlib.suppress(AutoReconnect):
+                    client.admin.command("replSetStepDown", 1, secondaryCatchUpPeriodSecs=0, force=True)
+
         term = client.admin.command("replSetGetStatus")["term"]
-        made = write(url, step_down)
-        assert [seen(each) for each in watchers] == [made] * WATCHERS
+        check(url, [url] * WATCHERS, step_down)
         assert client.admin.command("replSetGetStatus")["term"] > term

@@ -30,6 +30,7 @@ class Wire:
     def __init__(self, host: str, port: int) -> None:
         self._server = (host, port)
         self._writers: set[asyncio.StreamWriter] = set()
+        self._connected = asyncio.Event()
         self._fault: Fault = "cut"
         self._sign: Callable[[bytes], bool] = lambda _chunk: False
         self.listening = 0
@@ -43,16 +44,19 @@ class Wire:
         """How many there are now."""
         return len(self._writers) // 2
 
+    async def connected(self) -> None:
+        """Wait until a connection was made since the last cut."""
+        await self._connected.wait()
+
     def break_when(self, fault: Fault, times: int, sign: Callable[[bytes], bool]) -> None:
         """Break so many answers: `cut` closes the connection instead, `hold` never answers."""
         self._fault, self.times, self._sign = fault, times, sign
 
-    def cut(self) -> int:
-        """Close every connection; return how many there were."""
-        cut = self.connections
+    def cut(self) -> None:
+        """Close every connection."""
+        self._connected.clear()
         for each in list(self._writers):
             each.close()
-        return cut
 
     def reader(self) -> Callable[[bytes], None]:
         """Return what is shown all that the server says on a new connection."""
@@ -65,8 +69,9 @@ class Wire:
         except OSError:
             writer.close()
             return
-        self.made += 1
         self._writers |= {writer, upstream}
+        self.made += 1
+        self._connected.set()
         broken = asyncio.Event()
         try:
             await asyncio.gather(self._send(reader, upstream, broken), self._answer(upstream_reader, writer, broken))
