@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from datastore.errors import Conflict, LockUnavailable, NotANumber, NotSupported, ValueNotStorable
 from sandbox import ConnectedDataStore
 from sandbox.guest.lease import Lock
-from tests.world import BACKENDS, Loop, Servers, World, world
+from sandbox.guest.watching import Change
+from tests.world import BACKENDS, WAIT_SECONDS, Loop, Servers, World, world
 
 KEYS = st.sampled_from(
     ["a", "a-1", "a:2", "A-2", "b", "é", "/", "%", "$x", "a.b", "\ud7ff", "\U0010ffff", "\U0010ffffz"]
@@ -46,6 +47,7 @@ VALUES = (
 METADATA = st.dictionaries(OBJECT_KEYS, SCALARS, max_size=2)
 NUMBERS = st.sampled_from([1, -1, 0.5, 1e308, 2**62, -(2**63)])
 LEASE_SECONDS = 90.0
+WATCHERS = 3
 TTLS = st.none() | st.sampled_from([5.0, 60.0])
 
 
@@ -55,6 +57,11 @@ def sum_of(standing: Any, by: float) -> Any:
         return None
     total: Any = standing + by
     return total if math.isfinite(total) and (isinstance(total, float) or -(2**63) <= total < 2**63) else None
+
+
+def by_key(noted: Noted) -> tuple[int, str]:
+    """Return what orders operations, and the keys of each, but nothing more: sorting is stable."""
+    return noted.operation, noted.key
 
 
 @dataclass
@@ -69,18 +76,30 @@ class Known:
     reads: int = 0
 
 
+@dataclass(frozen=True)
+class Noted:
+    """A change, and the operation that made it."""
+
+    operation: int
+    namespace: str
+    key: str
+    version: str | None
+
+
 @dataclass
 class Model:
     """The store as dicts: namespace -> key -> entry."""
 
     now: float = 0.0
+    operation: int = 0
     held: dict[str, dict[str, Known]] = field(default_factory=dict)
+    changes: list[Noted] = field(default_factory=list)
 
     def live(self, namespace: str, prefix: str = "") -> dict[str, Known]:
         found = self.held.setdefault(namespace, {})
         gone = [key for key, each in found.items() if each.expires is not None and each.expires <= self.now]
         for key in gone:
-            del found[key]
+            del found[key]  # Which is no change.
         return {key: found[key] for key in sorted(found) if key.startswith(prefix)}
 
     def put(
@@ -94,12 +113,29 @@ class Model:
         agent: str,
     ) -> None:
         known = self.live(namespace).get(key)
+        self.note(namespace, key, version)
         expires = None if ttl is None else self.now + ttl
         if known is None:
             self.held[namespace][key] = Known(value, dict(metadata), version, expires, agent)
             return
         known.value, known.version, known.expires = value, version, expires
         known.metadata = {**known.metadata, **metadata}
+
+    def remove(self, namespace: str, keys: Iterable[str]) -> None:
+        for key in set(keys) & set(self.live(namespace)):
+            del self.held[namespace][key]
+            self.note(namespace, key, None)
+
+    def concerned(self, watcher: Watcher) -> list[int]:
+        """Return the numbers of the changes that a watcher has not seen yet."""
+        return [
+            number
+            for number, each in enumerate(self.changes)
+            if number >= watcher.since and each.namespace == watcher.namespace and each.key.startswith(watcher.prefix)
+        ]
+
+    def note(self, namespace: str, key: str, version: str | None) -> None:
+        self.changes.append(Noted(self.operation, namespace, key, version))
 
 
 @dataclass
@@ -110,6 +146,16 @@ class Holding:
     agent: str
     token: int
     expires: float
+
+
+@dataclass
+class Watcher:
+    """What the model knows of a watch: where it stands, and from which of the model's changes on it has seen none."""
+
+    namespace: str
+    prefix: str
+    cursor: str
+    since: int
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -127,11 +173,14 @@ class StoreMachine(RuleBasedStateMachine):
         self.model = Model()
         self.taken: list[Holding] = []
         self.tokens: dict[str, int] = {}
+        self.watchers: list[Watcher] = []
 
     def teardown(self) -> None:
         try:
             while self.taken:
                 self.give_back(len(self.taken) - 1)
+            for which in range(len(self.watchers)):
+                self.look("y", which, 0)
             assert self.stranger.list_namespaces() == []
             self.world.flush()
             for namespace in list(self.model.held):
@@ -279,7 +328,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Do to the model what a step did."""
         known = self.model.live(namespace).get(key)
         if kind == "delete":
-            self.model.held[namespace].pop(key, None)
+            self.model.remove(namespace, [key])
         if kind in ("check", "delete"):
             return
         entry = self.at("x", namespace).get_entry(key)
@@ -331,14 +380,13 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(namespace=NAMESPACES, key=KEYS)
     def delete(self, namespace: str, key: str) -> None:
         assert self.at("y", namespace).delete(key) is (key in self.model.live(namespace))
-        self.model.held[namespace].pop(key, None)
+        self.model.remove(namespace, [key])
 
     @rule(namespace=NAMESPACES, keys=st.lists(KEYS, max_size=4))
     def delete_many(self, namespace: str, keys: list[str]) -> None:
         gone = set(keys) & set(self.model.live(namespace))
         assert self.at("y", namespace).delete_many(keys) == len(gone)
-        for key in gone:
-            del self.model.held[namespace][key]
+        self.model.remove(namespace, gone)
 
     @rule(namespace=NAMESPACES, key=KEYS, ttl=TTLS)
     def touch(self, namespace: str, key: str, ttl: float | None) -> None:
@@ -351,8 +399,7 @@ class StoreMachine(RuleBasedStateMachine):
     def clear(self, namespace: str, prefix: str) -> None:
         live = self.model.live(namespace, prefix)
         assert self.at("x", namespace).clear(prefix) == len(live)
-        for key in live:
-            del self.model.held[namespace][key]
+        self.model.remove(namespace, live)
 
     @rule(source=NAMESPACES, goal=NAMESPACES, prefix=PREFIXES)
     def copy(self, source: str, goal: str, prefix: str) -> None:
@@ -392,6 +439,44 @@ class StoreMachine(RuleBasedStateMachine):
         with pytest.raises(LockUnavailable, match="was lost"):
             mine.lock.__exit__(None, None, None)
 
+    # The mock is looked at now and then, so what happens between two looks shows once.
+    @precondition(lambda self: self.world.backend != "mock" and len(self.watchers) < WATCHERS)
+    @rule(agent=st.sampled_from(["x", "y"]), namespace=NAMESPACES, prefix=PREFIXES)
+    def watch(self, agent: str, namespace: str, prefix: str) -> None:
+        cursor = self.at(agent, namespace).watch(prefix).cursor
+        assert cursor is not None
+        self.watchers.append(Watcher(namespace, prefix, cursor, len(self.model.changes)))
+
+    @precondition(lambda self: self.watchers)
+    @rule(agent=st.sampled_from(["x", "y"]), which=st.integers(0, 5), stop=st.integers(0, 100))
+    def look(self, agent: str, which: int, stop: int) -> None:
+        """Look from a cursor up to a last change; next time from one of those that were seen."""
+        watcher = self.watchers[which % len(self.watchers)]
+        store = self.at(agent, watcher.namespace)
+        last = store.set(watcher.prefix + "end", 0)
+        self.model.put(watcher.namespace, watcher.prefix + "end", 0, {}, None, last, agent)
+        found = self.seen(store.watch(watcher.prefix, cursor=watcher.cursor, timeout_seconds=WAIT_SECONDS), last)
+        numbers = self.model.concerned(watcher)
+        made = [self.model.changes[number] for number in numbers]
+        told = [
+            Noted(known.operation, watcher.namespace, each.key, each.version)
+            for each, known in zip(found, made, strict=True)
+        ]
+        # The changes of one operation come in any order, which is the same for everybody from then on.
+        assert sorted(told, key=by_key) == sorted(made, key=by_key)
+        for number, each in zip(numbers, told, strict=True):
+            self.model.changes[number] = each
+        watcher.cursor, watcher.since = found[stop % len(found)].cursor, numbers[stop % len(found)] + 1
+
+    def seen(self, watch: Iterable[Change], last: str) -> list[Change]:
+        """Return the changes up to a version."""
+        found = []
+        for change in watch:
+            found.append(change)
+            if change.version == last:
+                break
+        return found
+
     @precondition(lambda self: self.model.now < 300)  # A real server's clock is not ahead of ours.
     @rule(seconds=st.sampled_from([1.0, 5.0, 60.0]))
     def time_passes(self, seconds: float) -> None:
@@ -405,6 +490,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def counts_and_names_agree(self) -> None:
+        self.model.operation += 1
         held = {namespace: self.model.live(namespace) for namespace in list(self.model.held)}
         store = self.agents["x"]
         assert store.list_namespaces() == sorted(name for name, live in held.items() if live)

@@ -10,6 +10,7 @@ import queue
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from datastore import Scope
 from datastore.errors import DataStoreError, from_dict
 from sandbox import RunLimits, RunResult, Sandbox
 from sandbox.guest.verbs import DataStore
+from sandbox.guest.watching import Change
 from tests.contract.test_state_machine import StoreMachine
 from tests.sandbox.conftest import RUN_AS
 from tests.world import WAIT_SECONDS, Loop, World, world
@@ -51,6 +53,9 @@ def run(_, tools):
                         given = [data_store.ABSENT if each == "ABSENT" else each for each in given]
                         getattr(changes.use_namespace(place), change)(*given, **named)
                 answer = {"ok": None}
+            elif verb == "watch":
+                watch = store.watch(*args, **kwargs)
+                answer = {"ok": watch.cursor if kwargs["cursor"] is None else next(watch).as_dict()}
             else:
                 given = [function if each == "FUNCTION" else each for each in args]
                 answer = {"ok": getattr(store, verb)(*given, **kwargs)}
@@ -109,6 +114,9 @@ class RemoteStore:
     def atomic(self) -> RemoteAtomic:
         return RemoteAtomic(self._guest, self._namespace, [])
 
+    def watch(self, prefix: str, *, cursor: str | None = None, timeout_seconds: float = WAIT_SECONDS) -> RemoteWatch:
+        return RemoteWatch(self._guest, self._namespace, prefix, cursor, timeout_seconds)
+
     def __getattr__(self, verb: str) -> Callable[..., Any]:
         return lambda *args, **kwargs: self._guest.call(self._namespace, verb, *args, **kwargs)
 
@@ -131,6 +139,22 @@ class RemoteAtomic:
             self._calls.append((self._namespace, change, given, kwargs))
 
         return gather
+
+
+class RemoteWatch:
+    """A watch that is begun anew in a guest for each change, with the cursor of the last one."""
+
+    def __init__(self, guest: Guest, namespace: str, prefix: str, cursor: str | None, timeout_seconds: float) -> None:
+        self._ask = partial(guest.call, namespace, "watch", prefix, timeout_seconds=timeout_seconds)
+        self.cursor = self._ask(cursor=None) if cursor is None else cursor
+
+    def __iter__(self) -> RemoteWatch:
+        return self
+
+    def __next__(self) -> Change:
+        change = Change(**self._ask(cursor=self.cursor))
+        self.cursor = change.cursor
+        return change
 
 
 class SandboxedWorld(World):
