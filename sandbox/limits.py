@@ -13,7 +13,7 @@ class RunLimits(Model):
     wall_seconds: float = Field(default=30.0, gt=0, description="from start to result")
     cpu_seconds: int = Field(default=10, ge=1, description="processor time")
     memory_bytes: int = Field(default=768 * 1024 * 1024, ge=64 * 1024 * 1024, description="address space")
-    threads: int = Field(default=32, ge=1, description="threads at once")
+    threads: int = Field(default=32, ge=1, description="threads at once; more raise in the agent")
     calls: int = Field(default=10_000, ge=0, description="operations and tool calls; more raise in the agent")
     bytes: int = Field(default=64 * 1024 * 1024, ge=0, description="of calls, both ways; more raise in the agent")
     in_flight: int = Field(default=16, ge=1, le=256, description="calls at once; reading pauses beyond")

@@ -12,7 +12,7 @@ from sandbox.guest.wire import ProtocolError
 from sandbox.limits import RunLimits
 from sandbox.result import RunResult
 
-_ENDS: Final = {"store_unavailable": "store_unavailable", "run_limit_exceeded": "limit", "memory": "limit"}
+_ENDS: Final = {"store_unavailable": "store_unavailable", "run_limit_exceeded": "limit"}
 
 _COUNTED: Final = 0.75
 """The kernel enforces the limit by counting ticks, which are not exactly the time that it reports afterwards."""
@@ -51,7 +51,7 @@ def _raised(raised: Message) -> RunResult:
     limit = None
     if outcome == "limit":
         named = fields.get("limit") if isinstance(fields, dict) else None
-        limit = "memory_bytes" if code == "memory" else _clean(named, 100) if isinstance(named, str) else "unknown"
+        limit = _clean(named, 100) if isinstance(named, str) else "unknown"
     return RunResult(outcome, error=error, traceback=trace, limit=limit)  # type: ignore[arg-type]  # one of _ENDS
 
 
@@ -61,11 +61,19 @@ def _clean(text: str, most: int) -> str:
 
 
 def of_status(status: int, cpu_seconds: float, limits: RunLimits) -> RunResult:
-    """Explain the exit of a guest that said nothing; bubblewrap reports a signal as 128 plus its number."""
-    if signal.SIGKILL not in (-status, status - 128):
+    """Explain the exit of a guest that said nothing.
+
+    bubblewrap reports a signal as 128 plus its number, as if the agent had ended with that status itself; so an agent
+    that does is told the same, with the status.
+    """
+    number = -status if status < 0 else status - 128
+    if number == signal.SIGSYS:
+        called = "the agent made a system call of another architecture, and was ended for it"
+        return RunResult("limit", limit="system_calls", error=called)
+    if number != signal.SIGKILL:
         return RunResult("raised", error=f"the agent's process ended before it gave a result (status {status})")
     if cpu_seconds >= limits.cpu_seconds * _COUNTED:
         used = f"the run used {cpu_seconds:.1f} seconds of processor time, and was ended for it"
         return RunResult("limit", limit="cpu_seconds", error=used)
-    killed = "the run was killed by the kernel, as it does where memory runs out"
+    killed = f"the run was killed (status {status}), as the kernel does where memory runs out"
     return RunResult("limit", limit="memory_bytes", error=killed)

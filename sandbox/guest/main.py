@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import errno
 import gc
 import inspect
 import io
@@ -28,7 +29,7 @@ from typing import Any, Final
 
 from datastore import values
 from datastore.entry import pack_value, unpack_value
-from datastore.errors import CODES, DataStoreError, InvalidArgument, ValueTooLarge
+from datastore.errors import CODES, DataStoreError, InvalidArgument, RunLimitExceeded, ValueTooLarge
 from sandbox.guest import GUEST, hints, wire
 from sandbox.guest.binding import Tools, bind, named_error
 from sandbox.guest.channel import Channel
@@ -38,6 +39,7 @@ from sandbox.guest.verbs import DataStore
 
 _AGENT: Final = "agent"
 _NOT_AWAITABLE: Final = re.compile("can't be (used in 'await' expression|awaited)")
+_NO_THREAD: Final = "can't start new thread"
 _MOST_FRAMES: Final = 40
 _LINGER_MILLISECONDS: Final = 1000
 _COURTESY_SECONDS: Final = 0.005
@@ -220,15 +222,24 @@ def _refuse_unawaited(channel: Channel) -> None:
 def _described(error: BaseException, start: dict[str, Any]) -> dict[str, Any]:
     if (mended := _awaited_at_run_time(error, start)) is not None:
         error = mended.with_traceback(error.__traceback__)
-    code = error.code if isinstance(error, DataStoreError) else None
-    if isinstance(error, MemoryError):
-        code = "memory"
+    code, fields = (error.code, error.fields) if isinstance(error, DataStoreError) else (None, {})
+    if (limit := _limit_behind(error)) is not None:
+        code, fields = RunLimitExceeded.code, {"limit": limit}
     return {
         "error": _text(named_error(error), 4096),
         "code": code,
-        "fields": error.fields if isinstance(error, DataStoreError) else {},
+        "fields": fields,
         "traceback": _text(_traceback(error, start["file"]), 16 * 1024),
     }
+
+
+def _limit_behind(error: BaseException) -> str | None:
+    """Name the limit of this process that an error tells of, where it is one that Python raises for that."""
+    if isinstance(error, MemoryError):
+        return "memory_bytes"
+    if isinstance(error, OSError) and error.errno == errno.EMFILE:
+        return "open_files"
+    return "threads" if isinstance(error, RuntimeError) and str(error) == _NO_THREAD else None
 
 
 def _text(text: str, most: int) -> str:

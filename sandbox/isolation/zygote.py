@@ -213,7 +213,7 @@ class _Nursery:
         words = await self._process.stderr()
         for guest in [*self._expected.values(), *(each for guests in self._guests.values() for each in guests)]:
             await guest.gone()
-            guest.end(1, words=words or "zygote: it ended")
+            guest.end(-signal.SIGKILL, words=words or "zygote: it ended")  # As the kernel ends whoever it leaves.
 
 
 class _Fork:

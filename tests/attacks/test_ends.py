@@ -86,7 +86,7 @@ async def test_the_system_calls_of_32_bits_end_a_confined_guest(confined: Sandbo
     name = "python.socket_by_the_calls_of_32_bits"
     killed = await strike(confined, name, {})
     assert (killed.attempted, killed.got) == (True, "")
-    assert str(killed.end).endswith((f"(status {128 + signal.SIGSYS})", f"(status {-signal.SIGSYS})"))
+    assert killed.end == "system_calls"
     free = await strike(unsafe, name, {})
     assert (free.attempted, free.got.startswith("descriptor")) == (True, True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,18 @@ import pytest
 from datastore import Scope, open_store
 from sandbox import RunLimits, Sandbox
 from tests.sandbox.conftest import RUN_AS
+from tests.sandbox.hostile import HEAD
 
 ALICE = Scope(user="alice", agent="worker")
+
+BROKEN = {
+    "wire.pack({'result': {'value': 1}}) * 2": "a message out of turn",
+    "wire.pack({'result': 1})": "the last message is neither a result nor an error",
+    "wire.pack({'raised': {'error': 1}})": "the error is no text",
+    "b'\\xff' * 4": "a frame of 4,294,967,295 bytes was announced",
+    "struct.pack('>I', 8) + b'not json'": "a frame is not JSON",
+}
+"""What an agent sends, and what its run is told."""
 
 
 async def test_a_run_that_takes_too_long_ends_at_its_wall_time(confined: Sandbox) -> None:
@@ -49,6 +60,35 @@ async def test_a_memory_bomb_ends_at_its_limit(confined: Sandbox) -> None:
         limits=RunLimits(memory_bytes=256 * 1024 * 1024),
     )
     assert (result.outcome, result.limit) == ("limit", "memory_bytes")
+
+
+async def test_more_threads_or_open_files_than_granted_end_the_run_by_name(confined: Sandbox) -> None:
+    threads = "import threading\ndef run():\n    while True: threading.Thread(target=threading.Event().wait).start()"
+    files = "import os\ndef run():\n    while True: os.dup(1)"
+    for code, limit, error in ((threads, "threads", "can't start new thread"), (files, "open_files", "Too many open")):
+        result = await confined.run(code, scope=ALICE, limits=RunLimits(threads=8))
+        assert (result.outcome, result.limit) == ("limit", limit), result.error
+        assert error in (result.error or "")
+
+
+async def test_the_kernel_bounds_a_guest_as_its_run_is_bounded(confined: Sandbox) -> None:
+    names = ("CORE", "CPU", "AS", "FSIZE", "NOFILE", "NPROC", "MEMLOCK", "MSGQUEUE", "SIGPENDING")
+    kinds = {name: getattr(resource, f"RLIMIT_{name}", {"MSGQUEUE": 12, "SIGPENDING": 11}.get(name)) for name in names}
+    result = await confined.run(
+        "import resource\ndef run(given): return {name: resource.getrlimit(kind) for name, kind in given.items()}",
+        kinds,
+        scope=ALICE,
+        limits=RunLimits(cpu_seconds=7, memory_bytes=512 * 2**20, threads=20),
+    )
+    bounds = (0, 7, 512 * 2**20, 16 * 2**20, 64, 20, 0, 0, 64)
+    assert result.output == {name: [bound, bound] for name, bound in zip(names, bounds, strict=True)}
+
+
+async def test_who_breaks_the_protocol_is_ended_with_that_as_the_reason(strict: Sandbox) -> None:
+    for said, reason in BROKEN.items():
+        result = await strict.run(f"{HEAD}\ndef run():\n    peer.sendall({said})\n    time.sleep(60)", scope=ALICE)
+        assert (result.outcome, result.limit, result.output, result.traceback) == ("limit", "protocol", None, None)
+        assert (result.error or "").startswith(f"the agent broke the protocol: {reason}")
 
 
 async def test_more_calls_than_granted_raise_and_end_the_run_as_a_limit(strict: Sandbox) -> None:

@@ -132,9 +132,10 @@ async def test_a_zygote_that_is_killed_ends_its_runs_and_the_next_run_has_a_new_
     (first,) = parents(sandbox)
     os.killpg(first, signal.SIGKILL)
     result = await asyncio.wait_for(hanging, 30)
-    assert (result.outcome, result.error) == (
-        "raised",
-        "the agent's process ended before it gave a result (status 1)",
+    assert (result.outcome, result.limit, result.error) == (
+        "limit",
+        "memory_bytes",
+        "the run was killed (status -9), as the kernel does where memory runs out",
     )
     assert (await run(sandbox, "def run(): return 1")).output == 1
     assert parents(sandbox) != [first]
