@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STDERR_BYTES: Final = 8 * 1024
 _PIPE_BYTES: Final = 64 * 1024
+_DYING_SECONDS: Final = 0.01
 
 
 class Process:
@@ -78,6 +79,7 @@ class Process:
         # The leader has ended and is a zombie: the last moment at which survivors can be signalled safely.
         self.kill()
         self._collect()
+        self._bury_orphans()
         self._drain()
         self._close()
         self._exited.set()
@@ -89,6 +91,16 @@ class Process:
             self._process.returncode = os.waitstatus_to_exitcode(status)
             self.cpu_seconds = used.ru_utime + used.ru_stime
         self._process.poll()
+
+    def _bury_orphans(self) -> None:
+        """Reap what of the group becomes this process's own: only a container's process 1 adopts it, or a subreaper.
+
+        The number of the group is nobody else's while one of them is left.
+        """
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-self.pid, os.WNOHANG)[0]:
+                pass
+            self._loop.call_later(_DYING_SECONDS, self._bury_orphans)
 
     def _drain(self) -> None:
         # Nobody reads the pipe in between, so its capacity bounds what a guest can write: a flood of stderr

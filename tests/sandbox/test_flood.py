@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 import gc
 import itertools
-import os
 import re
 import secrets
 import threading
@@ -24,10 +23,8 @@ import pytest
 from datastore import Scope, Store
 from datastore.operations import Count
 from sandbox import RunLimits, Sandbox
-from sandbox.isolation.process import Process
 from tests.sandbox.conftest import RUN_AS
 from tests.sandbox.hostile import HOSTILE
-from tests.sandbox.test_isolation_guest import ends
 
 USERS: Final = 50
 ROUNDS: Final = 20
@@ -99,14 +96,10 @@ async def everything(sandbox: Sandbox) -> tuple[int, dict[str, set[str]]]:
     return sum(right), outputs
 
 
-def children(started: set[int]) -> int:
-    """Return how many children this process has, orphaned descendants included; dead orphans are reaped as init would.
-
-    A dead child that the sandbox started itself is the sandbox's to reap, so it counts.
-    """
+def children() -> int:
+    """Return how many children this process has, orphaned descendants and the dead included: all are ours to reap."""
     lists = [each.read_text().split() for each in Path("/proc/self/task").glob("*/children")]
-    pids = {int(pid) for each in lists for pid in each}
-    return len({pid for pid in pids if pid in started or not ends(pid) or not os.waitpid(pid, 0)})
+    return len({pid for each in lists for pid in each})
 
 
 def descriptors() -> Counter[str]:
@@ -125,13 +118,13 @@ def objects() -> Counter[str]:
     return Counter(type(each).__name__ for each in gc.get_objects() if type(each).__name__ in kinds)
 
 
-def held(folder: Path, started: set[int]) -> tuple[Any, ...]:
+def held(folder: Path) -> tuple[Any, ...]:
     """Return all that could leak."""
     files = sorted(each.as_posix() for each in folder.rglob("*"))
     tasks = [
         each for each in asyncio.all_tasks() if not each.get_name().startswith("datastore ")
     ]  # Not the store's own.
-    return children(started), descriptors(), threading.active_count(), len(tasks), objects(), files
+    return children(), descriptors(), threading.active_count(), len(tasks), objects(), files
 
 
 async def warm_up(store: Store, pool: dict[str, Any]) -> None:
@@ -150,46 +143,40 @@ async def settled(sandbox: Sandbox) -> None:
             await asyncio.wait(sandbox._pool._ends)
 
 
-async def held_at_last(folder: Path, started: set[int], expected: tuple[Any, ...]) -> tuple[Any, ...]:
+async def held_at_last(folder: Path, expected: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return what is held when it is what was expected, or after some seconds; what leaked stays."""
     for _ in range(50):
-        if (found := held(folder, started)) == expected:
+        if (found := held(folder)) == expected:
             break
         await asyncio.sleep(0.1)
     return found
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[int]]:
-    """The processes that sandboxes start; what these leave behind becomes a child of this process, and is counted."""
-    pids, init = set[int](), Process.__init__
-
-    def recording(process: Process, *given: Any) -> None:
-        init(process, *given)
-        pids.add(process.pid)
-
-    monkeypatch.setattr(Process, "__init__", recording)
+def adopting() -> Iterator[None]:
+    """What sandboxes leave behind becomes a child of this process, and is counted."""
     libc = ctypes.CDLL(None)
     libc.prctl(SUBREAPER, 1, 0, 0, 0)
-    yield pids
+    yield
     libc.prctl(SUBREAPER, 0, 0, 0, 0)
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("adopting")
 @pytest.mark.parametrize("pool", [{"pool_size": 4}, {"pool_size": 4, "zygote": True}], ids=["started", "forked"])
 async def test_a_thousand_runs_of_fifty_users_under_a_flood(
-    store: Store, tmp_path: Path, started: set[int], pool: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    store: Store, tmp_path: Path, pool: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     await warm_up(store, pool)
-    closed = held(tmp_path, started)
+    closed = held(tmp_path)
     async with Sandbox(store, run_as=RUN_AS, queue_seconds=60, **pool) as sandbox:
         await settled(sandbox)
-        opened = held(tmp_path, started)
+        opened = held(tmp_path)
         right, outputs = await everything(sandbox)
         await settled(sandbox)
-        assert await held_at_last(tmp_path, started, opened) == opened
-    assert await held_at_last(tmp_path, started, closed) == closed
+        assert await held_at_last(tmp_path, opened) == opened
+    assert await held_at_last(tmp_path, closed) == closed
     assert right == USERS * ROUNDS
     possible = {"calls left unanswered": {"None", "gone"}, "a socket kept open": {"None", "kept"}}
     assert {kind: seen for kind, seen in outputs.items() if not seen or seen - possible.get(kind, {"None"})} == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import errno
 import io
 import json
@@ -352,6 +353,32 @@ async def test_who_outlives_its_killed_leader_is_killed_too(unsafe: Level) -> No
         os.kill(guest.pid, signal.SIGKILL)
         await guest.wait()
         assert survivors(guest.pid) == []
+
+
+@pytest.fixture
+def adopting() -> Iterator[None]:
+    """Have this process adopt what its guests leave behind, as process 1 of a container does."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(36, 1, 0, 0, 0)
+    yield
+    libc.prctl(36, 0, 0, 0, 0)
+
+
+def children() -> set[str]:
+    return {pid for each in Path("/proc/self/task").glob("*/children") for pid in each.read_text().split()}
+
+
+@pytest.mark.usefixtures("adopting")
+async def test_a_host_that_is_process_1_buries_what_its_killed_guests_leave(strict: Level) -> None:
+    before = children()
+    for _ in range(5):
+        guest, ours = start(strict, "peer.sendall(b'ready'); peer.recv(1)")
+        with ours:
+            assert await asyncio.get_running_loop().sock_recv(ours, 5) == b"ready"
+            guest.kill()
+            await guest.wait()
+    while children() - before:  # noqa: ASYNC110 - the kernel's list, with the dead; the test's own time bounds it
+        await asyncio.sleep(0.01)
 
 
 async def test_killing_a_guest_that_has_ended_reaches_no_other(level: Level) -> None:
