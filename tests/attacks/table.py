@@ -125,6 +125,7 @@ ATTACKS: Final = (
     Attack("files.own_environment", "LookupError", "LookupError", CLEAN, secret=True),
     Attack("files.own_proc_environ", "ENOENT"),
     Attack("files.inherited_descriptors", "LookupError", "LookupError", CLEAN, secret=True),
+    Attack("files.further_descriptors", "LookupError", "LookupError", CLEAN),
     Attack("files.read_file", "ENOENT", given={"path": "/etc/passwd"}),
     Attack("files.read_file", "ENOENT", given={"path": "/proc/self/mountinfo"}),
     Attack("files.read_file", "ENOENT", given={"path": str(Path(sandbox.__file__).with_name("runner.py"))}),

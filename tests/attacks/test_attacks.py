@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from datastore import Store
 from sandbox import Sandbox
 from tests.attacks.arsenal import KINDS, Told, control, level, strike, strike_one_of_its_own
 from tests.attacks.stage import Stage
 from tests.attacks.table import ALONE, ATTACKS, DEPENDS, ELSEWHERE, SUCCEEDS, Attack
+from tests.attacks.test_warm import POOLS
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(30)]
 
@@ -96,14 +98,16 @@ async def test_and_succeeds_for_a_plain_process_with_our_privileges(
     assert lacking or succeeded(told, attack, planted), told
 
 
+@pytest.mark.parametrize("pool", POOLS.values(), ids=POOLS)
 async def test_no_variable_or_open_file_of_the_host_comes_along(
-    strict: Sandbox, planted: Stage, leaked: int, monkeypatch: pytest.MonkeyPatch
+    store: Store, pool: dict[str, Any], planted: Stage, leaked: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ATTACKS_SECRET", planted.secret)
     assert os.get_inheritable(leaked)
-    for name in ("files.own_environment", "files.inherited_descriptors"):
-        told = await strike(strict, name, {})
-        assert (told.attempted, told.refused) == (True, "LookupError")
+    async with Sandbox(store, **pool) as sandbox:  # Opened now: a zygote has what there was at its own start.
+        for name in ("files.own_environment", "files.inherited_descriptors", "files.further_descriptors"):
+            told = await strike(sandbox, name, {})
+            assert (told.attempted, told.refused) == (True, "LookupError")
 
 
 async def test_every_attack_of_the_agents_has_a_row() -> None:

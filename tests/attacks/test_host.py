@@ -150,3 +150,10 @@ async def test_at_unsafe_process_guests_that_are_deaf_to_their_socket_outlive_th
     async with host(tmp_path, "unsafe_process", "attempted") as (pid, groups):
         os.kill(pid, signal.SIGKILL)
         assert alive_after_a_second(groups) == groups
+
+
+async def test_a_guest_that_waits_ends_with_the_socket_to_its_host_where_nothing_else_ends_it(tmp_path: Path) -> None:
+    async with host(tmp_path, "unsafe_process", "waiting") as (pid, groups):
+        assert len(of_groups(groups)) == GUESTS
+        os.kill(pid, signal.SIGKILL)
+        assert [each for each in groups if not ends(each, 20_000)] == []

@@ -13,8 +13,10 @@ import pytest
 import pytest_asyncio
 
 from datastore import Scope, Store
+from datastore.errors import SandboxUnavailable
 from datastore.operations import Get
 from sandbox import Sandbox
+from sandbox.isolation import preflight
 from tests.attacks.arsenal import strike
 from tests.attacks.stage import RUN_AS, UIDS
 from tests.attacks.test_tenants import ROUNDS, mark, marks, users
@@ -121,5 +123,19 @@ async def test_leaving_a_sandbox_by_an_error_leaves_no_process_no_socket_and_no_
             await asyncio.wait_for(gate.called.wait(), 20)
             raise ZeroDivisionError
     assert [type(each) for each in await asyncio.gather(*runs, return_exceptions=True)] == [asyncio.CancelledError] * 4
+    assert remains() == before
+    assert os.listdir(tmp_path) == []  # noqa: PTH208 - names only
+
+
+@pytest.mark.parametrize("pool", POOLS.values(), ids=POOLS)
+async def test_a_sandbox_that_does_not_pass_its_self_test_leaves_no_process_no_socket_and_no_file(
+    store: Store, pool: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(preflight, "ATTACKS", preflight.ATTACKS | {"one that the probe does not know"})
+    before = remains()
+    with pytest.raises(SandboxUnavailable, match=r"missed \(one that the probe does not know: not tried\)"):
+        async with Sandbox(store, pool_size=2, **pool):
+            pass
     assert remains() == before
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - names only

@@ -78,6 +78,17 @@ async def test_a_strict_guest_sees_the_folder_at_a_place_that_names_nothing_of_t
         )
 
 
+@pytest.mark.parametrize("level", ["strict", "zygote"])
+async def test_no_command_line_says_where_on_the_host_the_folder_is(store: Store, folder: Path, level: str) -> None:
+    def look() -> list[str]:
+        lines = {path: path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if os.access(path, os.R_OK)}
+        assert any(b"--args" in line for line in lines.values())
+        return [str(path) for path, line in lines.items() if str(folder).encode() in line]
+
+    async with opened(store, folder, level) as sandbox:
+        assert await output(sandbox, "def run(_, tools): return tools.look()", tools={"look": look}) == []
+
+
 @pytest.mark.parametrize("level", PROMISING)
 async def test_a_confined_guest_cannot_write_to_the_folder_though_its_account_could(
     store: Store, folder: Path, level: str

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
+import stat
 import sys
 from collections.abc import Callable, Iterator
 
@@ -93,6 +95,14 @@ def inherited_descriptors(attempt: Attempt) -> str:
     return seen.decode("latin-1")
 
 
+def further_descriptors(attempt: Attempt) -> str:
+    """Find what is open besides the one socket that a guest is given: its zygote's, for one, would obey us."""
+    attempt.begin()
+    kinds = {each: stat.S_IFMT(os.fstat(each).st_mode) for each in range(3, 1024) if _is_open(each)}
+    streams = [each for each in kinds if kinds[each] == stat.S_IFSOCK and _is_stream(each)]
+    return " ".join(f"{each}:{kinds[each]:o}" for each in kinds if each not in streams[:1])
+
+
 def create_in_folder(attempt: Attempt) -> str:
     path = os.path.join(attempt.given["path"], attempt.given["unique"])
     attempt.begin()
@@ -157,6 +167,19 @@ def fill_inodes(attempt: Attempt) -> str:
         for name in names:
             os.unlink(name)
         return f"{len(names)} files"
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def _is_stream(descriptor: int) -> bool:
+    with socket.socket(fileno=os.dup(descriptor)) as opened:
+        return opened.type == socket.SOCK_STREAM
 
 
 def _open_for_writing(attempt: Attempt, path: str) -> str:
