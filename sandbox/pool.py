@@ -2,8 +2,9 @@
 
 Everything happens on one event loop, and every change of state ends in `_serve`, which gives slots to those whose turn
 it is, or in `_refill`, which starts what is missing. A slot is in one place at a time: starting, idle, with a run,
-or ending. Slots that cannot be started are tried again more and more slowly; after five failures in a row nobody is
-left waiting for them, until one start has succeeded. One subject, so longer than most files.
+or ending. Slots that cannot be started are tried again more and more slowly, and so are those that die before anybody
+takes one; after five failed starts in a row nobody is left waiting for them, until one has succeeded. One subject, so
+longer than most files.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ class Pool:
         self._later: asyncio.TimerHandle | None = None
         self._running = 0
         self._failures = 0
+        self._deaths = 0
         self._last: SandboxUnavailable | None = None
         self.full = asyncio.Event()
 
@@ -181,6 +183,7 @@ class Pool:
             if slot.is_alive():
                 self._idle.pop(slot).cancel()
                 slot.on_lost = None
+                self._deaths = 0
                 self._refill_soon()
                 return slot
             self._died(slot)
@@ -201,8 +204,10 @@ class Pool:
         self._refill()
 
     def _died(self, slot: Slot) -> None:
+        """Replace a slot; of those that died together, as with the zygote they came from, one counts."""
         _log.warning("an idle guest ended by itself")
-        self._failures += 1  # Guests that die as soon as they are ready are replaced at the pace of failed starts.
+        if slot.generation == self._deaths:
+            self._deaths += 1
         self._recycle(slot)
 
     def _discard(self, slot: Slot) -> None:
@@ -225,13 +230,14 @@ class Pool:
         if self._later is not None:
             self._later.cancel()
             self._later = None
-        abreast = 1 if self._failures else self._abreast
+        abreast = 1 if self._failures or self._deaths else self._abreast
         while self._is_open and len(self._starts) < min(abreast, self._limits.size - len(self._idle)):
             self._spawn_task(self._starts, self._start()).add_done_callback(lambda _: self._refill())
 
     async def _start(self) -> None:
-        if self._failures:
-            await self._pause(pause_seconds(self._failures))
+        if troubles := self._failures + self._deaths:
+            await self._pause(pause_seconds(troubles))
+        generation = self._deaths
         try:
             slot = await Slot.start(self._level, self._limits.start_seconds)
         except SandboxUnavailable as error:
@@ -240,6 +246,7 @@ class Pool:
             self._failed(SandboxUnavailable(f"a guest's start raised {type(error).__name__}: {error}", _REPORT))
         else:
             self._failures = 0
+            slot.generation = generation
             self._keep(slot)
             self._serve()
             if len(self._idle) >= self._limits.size:
@@ -253,7 +260,8 @@ class Pool:
             self._waiting.pop().set_exception(self._unavailable())
 
     def _unavailable(self) -> SandboxUnavailable:
-        fields = self._last.fields if self._last is not None else {"reason": "idle guests die", "remedy": _REPORT}
+        assert self._last is not None  # noqa: S101 - it is there as soon as one has failed
+        fields = self._last.fields
         reason = f"{self._failures} starts of a guest failed in a row, the last one because {fields['reason']}"
         return SandboxUnavailable(reason, fields["remedy"])
 

@@ -39,6 +39,8 @@ class Slot(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._status: int | None = None
         self.on_lost: Callable[[Slot], None] | None = None
+        self.generation = 0
+        """After how many deaths in a row its pool started it."""
 
     @classmethod
     async def start(cls, level: Level, seconds: float) -> Self:

@@ -338,6 +338,40 @@ async def test_an_idle_slot_that_is_killed_is_replaced_and_never_handed_out(stor
     assert result.output == level.guests[1].pid
 
 
+async def test_guests_that_die_before_anybody_takes_one_are_replaced_more_and_more_slowly() -> None:
+    level, pauses = Staged(), Pauses(permits=10)
+    async with opened(level, pauses) as pool:
+        for number in range(1, 5):
+            await full(pool)
+            level.guests[-1].kill()
+            await pauses.reach(number)
+        slot, _ = await pool.take("alice", 10)
+        await pool.retire(slot)
+        await full(pool)
+        level.guests[-1].kill()
+        await pauses.reach(5)
+    for seconds, longest in zip(pauses.seconds, (0.1, 0.2, 0.4, 0.8, 0.1), strict=True):
+        assert longest / 2 <= seconds <= longest
+
+
+async def test_idle_guests_that_die_together_keep_nobody_waiting_for_long() -> None:
+    """As those of a zygote that is killed: one accident, however many it takes along."""
+    level, pauses = Staged(), Pauses(permits=0)
+    async with opened(level, pauses, size=MOST_FAILURES + 1) as pool:
+        await full(pool)
+        for slot in list(pool._idle):
+            slot.kill()
+        async with asyncio.timeout(30):
+            while pool._idle:  # noqa: ASYNC110 - until the pool knows
+                await asyncio.sleep(0)
+        taking = asyncio.create_task(pool.take("alice", 10))
+        await pauses.reach(1)
+        assert pauses.seconds[0] <= 0.1
+        pauses.permits.release()
+        slot, _ = await taking
+        await pool.retire(slot)
+
+
 async def test_an_idle_guest_that_says_anything_more_is_ended() -> None:
     class Talker(Staged):
         def spawn(self, bootstrap: bytes, peer: socket.socket) -> Guest:
