@@ -4,7 +4,11 @@ The peer is hostile until shown otherwise. Its scope is this object's and no mes
 bounded before it is buffered and again before it is decoded; at most `in_flight` calls run at once and replies that
 the peer does not read stop the reading. Of these calls only a few may be long polls; more wait aside, in order, and
 hold up nobody else. A refused call is answered; a broken protocol ends the connection, with a
-reason. Every call that was begun is ended before `ended` returns. One subject, so longer than most files.
+reason. Every call that was begun is ended before `ended` returns.
+
+Workers serve the calls: tasks that take one after another, since a task for each would take longer than most calls.
+What is cancelled with the connection, tools and long polls, has a task of its own. One subject, so longer than most
+files.
 """
 
 from __future__ import annotations
@@ -39,6 +43,8 @@ _READ_BYTES: Final = 64 * 1024
 """Bytes of one read, into memory that is used again: a plain protocol is given a newly mapped piece for each."""
 
 Message = dict[str, Any]
+Call = tuple[int, Message, int, DataStoreError | None]
+"""The number and the message of a call, its bytes, and its refusal, if that is settled already."""
 
 
 class Broker(asyncio.BufferedProtocol):
@@ -76,7 +82,11 @@ class Broker(asyncio.BufferedProtocol):
         self._room = memoryview(bytearray(_READ_BYTES))
         self._outbox: list[bytes] = []
         self._backlog: deque[bytes] = deque()
-        self._calls: dict[asyncio.Task[None], bool] = {}
+        self._ready: deque[Call] = deque()
+        self._in_flight = 0
+        self._workers: set[asyncio.Task[None]] = set()
+        self._idle: list[asyncio.Future[None]] = []
+        self._cancellable: set[asyncio.Task[None]] = set()
         self._polls = LongPolls(limits)
         self._leases = Leases()
         self._transport: asyncio.Transport | None = None
@@ -113,7 +123,7 @@ class Broker(asyncio.BufferedProtocol):
         """Send a message, unless the peer is gone; return its bytes. Those of one turn of the loop leave together."""
         frame = wire.pack(message)
         self._outbox.append(frame)
-        if len(self._calls) <= 1:  # Nobody else could say anything in this turn.
+        if self._in_flight <= 1:  # Nobody else could say anything in this turn.
             self._post()
         elif len(self._outbox) == 1:
             asyncio.get_running_loop().call_soon(self._post)
@@ -153,9 +163,10 @@ class Broker(asyncio.BufferedProtocol):
         if self._rest is not None:
             self._rest.cancel()
         self._polls.parked.clear()
-        for task, is_cancelled in self._calls.items():
-            if is_cancelled:
-                task.cancel()
+        for task in self._cancellable:
+            task.cancel()
+        while self._idle:
+            self._wake()
         self._settle()
 
     async def close(self) -> None:
@@ -174,16 +185,19 @@ class Broker(asyncio.BufferedProtocol):
             try:
                 self._take_turn(began or time.perf_counter())
             except wire.ProtocolError as error:
-                return self._violated(error.reason)
+                self._violated(error.reason)
+        if self._ready:
+            self._wake()
+        if len(self._ready) > 1:
+            asyncio.get_running_loop().call_soon(self._wake_more)
         if self._may_begin():
             asyncio.get_running_loop().call_soon(self._proceed)
         if self._transport is None or self._transport.is_closing():
-            return None
+            return
         if self._backlog or self._choked:
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
-        return None
 
     def _take_turn(self, began: float) -> None:
         """Take frames, at least one, until the others should have their turn."""
@@ -206,7 +220,7 @@ class Broker(asyncio.BufferedProtocol):
 
     def _may_begin(self) -> bool:
         ready = not self._choked and self._rest is None
-        return bool(self._backlog) and ready and len(self._calls) < self._limits.in_flight
+        return bool(self._backlog) and ready and self._in_flight < self._limits.in_flight
 
     def _take(self, payload: bytes) -> None:
         """Take one frame, unless the peer has long been told that its budget is used up, and goes on all the same."""
@@ -224,20 +238,55 @@ class Broker(asyncio.BufferedProtocol):
         if is_long_poll(message) and refusal is None:
             self._polls.parked.append((number, message, size))
             self._begin_polls()
+        elif "tool" in message:
+            self._begin((number, message, size, None))
         else:
-            self._begin(self._serve(number, message, size, refusal), is_cancelled="tool" in message)
+            self._in_flight += 1
+            self._ready.append((number, message, size, refusal))
         return None
 
     def _begin_polls(self) -> None:
-        for number, message, size in self._polls.ready():
-            self._polls.begun(self._begin(self._serve(number, message, size), is_cancelled=True))
+        for call in self._polls.ready():
+            self._polls.begun(self._begin((*call, None)))
 
-    def _begin(self, call: Coroutine[Any, Any, None], *, is_cancelled: bool) -> asyncio.Task[None]:
-        """Begin a call; `is_cancelled` with the connection, else it runs to its end."""
-        task = asyncio.get_running_loop().create_task(Metered(call, self._meter))
-        self._calls[task] = is_cancelled
+    def _begin(self, call: Call) -> asyncio.Task[None]:
+        """Begin a call that is cancelled with the connection."""
+        self._in_flight += 1
+        return self._start(self._serve(*call), self._cancellable)
+
+    def _start(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(Metered(work, self._meter))
+        tasks.add(task)
         task.add_done_callback(self._done)
         return task
+
+    def _wake(self) -> None:
+        """Let one more worker look for calls, where one more may be."""
+        while self._idle:
+            if not (idle := self._idle.pop()).done():  # A loop that is shut down has cancelled it.
+                return idle.set_result(None)
+        if len(self._workers) < self._limits.in_flight:
+            self._start(self._work(), self._workers)
+        return None
+
+    def _wake_more(self) -> None:
+        """Let each call that the worker before has left have one of its own: it waits for the engine."""
+        for _ in self._ready:
+            self._wake()
+
+    async def _work(self) -> None:
+        """Serve the calls that are ready, one after another, and wait for the next, until the peer is gone."""
+        loop = asyncio.get_running_loop()
+        while True:
+            while self._ready:
+                await self._serve(*self._ready.popleft())
+            if self.lost.is_set():
+                return
+            if self._backlog:
+                loop.call_soon(self._proceed)  # Not here: what this took is not counted yet.
+            idle = loop.create_future()
+            self._idle.append(idle)
+            await idle
 
     def _accept_note(self, message: Message, size: int) -> None:
         if self._say is None:
@@ -247,21 +296,27 @@ class Broker(asyncio.BufferedProtocol):
         else:
             self._say(message)
 
-    async def _serve(self, number: int, message: Message, size: int, refusal: DataStoreError | None = None) -> None:
+    async def _serve(self, number: int, message: Message, size: int, refusal: DataStoreError | None) -> None:
         ACCOUNT.set(self._meter)
         started = time.perf_counter()
         try:
             answer = await self._answer(message, size, refusal)
+            answer, sent = self._reply(number, answer)
         except asyncio.CancelledError:
             self.record.called(message, {"error": {"code": "cancelled"}}, time.perf_counter() - started)
             raise
-        try:
-            sent = self.send({"id": number, **answer})
-        except (ValueError, RecursionError) as error:
-            answer = {"error": dispatch.describe(error)}
-            sent = self.send({"id": number, **answer})
+        finally:
+            self._in_flight -= 1
         self.record.spend(0, sent)
         self.record.called(message, answer, time.perf_counter() - started)
+
+    def _reply(self, number: int, answer: Message) -> tuple[Message, int]:
+        """Send an answer, or that it is none; return what was sent, and its bytes."""
+        try:
+            return answer, self.send({"id": number, **answer})
+        except (ValueError, RecursionError) as error:
+            refusal = {"error": dispatch.describe(error)}
+            return refusal, self.send({"id": number, **refusal})
 
     async def _answer(self, message: Message, size: int, refusal: DataStoreError | None) -> Message:
         try:
@@ -284,7 +339,8 @@ class Broker(asyncio.BufferedProtocol):
         return {"ok": answer}
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        del self._calls[task]
+        self._workers.discard(task)
+        self._cancellable.discard(task)
         self._polls.ended(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a call failed outside of its boundary", exc_info=error)
@@ -294,7 +350,7 @@ class Broker(asyncio.BufferedProtocol):
         self._settle()
 
     def _settle(self) -> None:
-        if not self._calls and self.lost.is_set():
+        if not self._workers and not self._cancellable and self.lost.is_set():
             self.ended.set()
 
     def _violated(self, reason: str) -> None:

@@ -270,6 +270,17 @@ async def test_no_more_than_the_granted_calls_are_in_flight(store: Store, monkey
     await peer.broker.close()
 
 
+async def test_calls_one_after_another_need_one_task_and_leave_none(peer: Peer) -> None:
+    before = len(asyncio.all_tasks())
+    for number in range(1, 6):
+        await peer.send({"id": number, "op": "nothing"})
+        await peer.receive()
+        assert len(asyncio.all_tasks()) == before + 1
+    peer.sock.close()
+    await peer.broker.close()
+    assert len(asyncio.all_tasks()) == before
+
+
 async def test_a_peer_that_never_reads_is_not_read_from_any_more(store: Store) -> None:
     """Its replies would fill the host's memory; instead it fills its own end of the socket."""
     peer = Peer(store, RunLimits(in_flight=4, bytes=2**40, calls=10**9))
