@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
@@ -52,7 +52,7 @@ class Scope(Model):
         del context
         self._rights = tuple(right for each in self.grants for right in resolve(each, self.user, self.agent))
 
-    @property
+    @cached_property
     def rights(self) -> tuple[Right, ...]:
         """What the grants give, in stored names."""
         return self._rights
@@ -87,7 +87,7 @@ class Scope(Model):
         """
         given = Scope(user=self.user, agent=agent, run=self.run, grants=tuple(grants), limits=limits or self.limits)
         self._refuse_wider_limits(given.limits)
-        given._rights = tuple(each for each in given.rights if self._may_give(each, agent))
+        given._rights = tuple(each for each in given._rights if self._may_give(each, agent))
         return given
 
     def _may_give(self, right: Right, agent: str) -> bool:
@@ -109,7 +109,7 @@ class Scope(Model):
             if (given := getattr(limits, name)) > own:
                 raise AccessDenied(f"{name}={given:,} is above this scope's own {own:,}. Give no more than that.")
 
-    @property
+    @cached_property
     def operator(self) -> bool:
         """Whether an operator acts; only the host can make such a scope, since `@` is refused from outside."""
         return self.agent.startswith(OPERATOR)

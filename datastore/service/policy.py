@@ -49,18 +49,12 @@ def require(scope: Scope, operation: Operation, now: datetime) -> None:
     if isinstance(operation, (Namespaces, GetUsage)):
         return _require_any(scope, operation, now)  # Their answers hold only what may be read.
     for namespace, access in _needs(operation):
-        place(scope, namespace, operation.space)
+        there = place(scope, namespace, operation.space)
         if not scope.operator and namespace.startswith(names.LOCKS):
             _require_lock(scope, operation, namespace, now)
-        else:
-            _require(scope, operation.space, namespace, access, now)
+        elif not _allowed(scope, there, access, now):
+            raise _refused(scope, operation.space, namespace, access, now)
     return None
-
-
-def _require(scope: Scope, space: str | None, namespace: str, access: Access, now: datetime) -> None:
-    if not _allowed(scope, place(scope, namespace, space), access, now):
-        there = f"namespace {namespace!r}{_of(space)}"
-        raise _refusal(scope, f"{_VERBS[access]} {there}", now, namespace=namespace, access=access)
 
 
 def _require_any(scope: Scope, operation: Namespaces | GetUsage, now: datetime) -> None:
@@ -75,7 +69,9 @@ def _require_lock(scope: Scope, operation: Operation, namespace: str, now: datet
     """Let whoever may write a namespace use its locks, in the ways that lock() does."""
     if not _locks(operation, namespace):
         raise InvalidName(f"{namespace!r} holds locks, which only lock() uses. Write another name.")
-    _require(scope, operation.space, namespace.removeprefix(names.LOCKS), "write", now)
+    of = namespace.removeprefix(names.LOCKS)
+    if not _allowed(scope, place(scope, of, operation.space), "write", now):
+        raise _refused(scope, operation.space, of, "write", now)
 
 
 def _locks(operation: Operation, namespace: str) -> bool:
@@ -159,6 +155,11 @@ def _allowed(scope: Scope, there: Place, access: Access, now: datetime) -> bool:
     return scope.operator or any(
         right.covers(there.owner, there.namespace) and right.grant.allows(access, now) for right in scope.rights
     )
+
+
+def _refused(scope: Scope, space: str | None, namespace: str, access: Access, now: datetime) -> AccessDenied:
+    there = f"namespace {namespace!r}{_of(space)}"
+    return _refusal(scope, f"{_VERBS[access]} {there}", now, namespace=namespace, access=access)
 
 
 def _refusal(scope: Scope, what: str, now: datetime, **fields: str) -> AccessDenied:
