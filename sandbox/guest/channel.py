@@ -53,8 +53,9 @@ class Channel:
         self._numbers = itertools.count(1)
         self._pending: dict[int, _Waiter] = {}
         self._sending = threading.Lock()
-        self._turn = threading.Condition()
-        self._pumping = False
+        self._reading = threading.Lock()
+        self._news = threading.Condition()
+        self._sleepers = 0
         self._ended: str | None = None
         self._loops: dict[asyncio.AbstractEventLoop, _Listener] = {}
         self._pid = os.getpid()
@@ -213,32 +214,41 @@ class Channel:
 
     def _wait(self, waiter: _Waiter) -> None:
         while waiter.reply is None:
-            with self._turn:
-                self._turn.wait_for(lambda: waiter.reply is not None or not self._pumping)
-                if self._pumping:
-                    return  # Another thread reads on, and has delivered this reply.
-                self._pumping = True
+            if not self._reading.acquire(blocking=False):
+                self._sleep(waiter)
+                continue
             try:
                 while waiter.reply is None:
                     self._pump(wait=True)
             finally:
                 self._release()
 
+    def _sleep(self, waiter: _Waiter) -> None:
+        """Wait until the thread that reads has this reply, or reads no more."""
+        with self._news:
+            self._sleepers += 1  # Before it looks, while readers look for sleepers last: one of both sees the other.
+            try:
+                self._news.wait_for(lambda: waiter.reply is not None or not self._reading.locked())
+            finally:
+                self._sleepers -= 1
+
+    def _tell_sleepers(self) -> None:
+        if self._sleepers:
+            with self._news:
+                self._news.notify_all()
+
     def _pump_if_free(self) -> None:
         """Read what has come, unless another thread is reading; it hands every reply on."""
-        with self._turn:
-            if self._pumping:
-                return
-            self._pumping = True
+        if not self._reading.acquire(blocking=False):
+            return
         try:
             self._pump(wait=False)
         finally:
             self._release()
 
     def _release(self) -> None:
-        with self._turn:
-            self._pumping = False
-            self._turn.notify_all()
+        self._reading.release()
+        self._tell_sleepers()
 
     def _pump(self, *, wait: bool) -> None:
         try:
@@ -251,7 +261,7 @@ class Channel:
             self._end(_HUNG_UP)
             return
         for payload in self._decoder.feed(data):
-            self._deliver(wire.unpack(payload, most_nodes=2**63))
+            self._deliver(wire.decode(payload))
 
     def _deliver(self, message: Message) -> None:
         if "id" not in message:
@@ -264,8 +274,7 @@ class Channel:
         if waiter.wake is not None:
             waiter.wake()
         else:
-            with self._turn:
-                self._turn.notify_all()
+            self._tell_sleepers()
 
     def _end(self, reason: str) -> None:
         self._ended = self._ended or reason

@@ -159,33 +159,20 @@ def _answer(channel: Channel, request: Request | Pause) -> Any:
 async def adrive(channel: Channel, steps: Steps[R]) -> R:
     """Run a verb to its end, awaiting each answer."""
     try:
-        return await _adriven(channel, steps)
+        request = next(steps)
+        while True:
+            waiting = asyncio.sleep(request.seconds) if isinstance(request, Pause) else channel.acall(request)
+            try:
+                answer = await waiting
+            except DataStoreError as error:
+                request = steps.throw(error)
+            else:
+                request = steps.send(answer)
+    except StopIteration as stop:
+        result: R = stop.value
+        return result
     finally:
         steps.close()  # As above.
-
-
-async def _adriven(channel: Channel, steps: Steps[R]) -> R:
-    try:
-        request = next(steps)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]  # a generator's return value is untyped at run time
-    while True:
-        try:
-            answer = await _answered(channel, request)
-        except DataStoreError as error:
-            step = functools.partial(steps.throw, error)
-        else:
-            step = functools.partial(steps.send, answer)
-        try:
-            request = step()
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]  # as above
-
-
-async def _answered(channel: Channel, request: Request | Pause) -> Any:
-    if isinstance(request, Pause):
-        return await asyncio.sleep(request.seconds)
-    return await channel.acall(request)
 
 
 class Call(Coroutine[Any, Any, Any]):

@@ -72,14 +72,23 @@ class Decoder:
             yield payload
 
 
-def unpack(payload: bytes, most_nodes: int = MOST_NODES) -> dict[str, Any]:
+def unpack(payload: bytes) -> dict[str, Any]:
     """Return the message of a payload.
 
     Raises:
-        ProtocolError: it is not one JSON object, or it has more containers and commas than `most_nodes`.
+        ProtocolError: it is not one JSON object, or it has more containers and commas than `MOST_NODES`.
     """
-    if nodes(payload, most_nodes) > most_nodes:
-        raise ProtocolError(f"a frame holds more than {most_nodes:,} values")
+    if nodes(payload) > MOST_NODES:
+        raise ProtocolError(f"a frame holds more than {MOST_NODES:,} values")
+    return decode(payload)
+
+
+def decode(payload: bytes) -> dict[str, Any]:
+    """Return the message of a payload from a peer that bounds what it sends.
+
+    Raises:
+        ProtocolError: it is not one JSON object.
+    """
     try:
         message = _DECODER.decode(payload.decode())
     except (ValueError, RecursionError) as error:
