@@ -13,6 +13,11 @@ _LAST: Final = 0x10FFFF
 _SURROGATES: Final = (0xD800, 0xE000)
 
 
+def ids_of(owner: str) -> str:
+    """Return what the ids of all entries of an owner begin with, and those of nobody else."""
+    return owner.replace("%", "%25").replace(":", "%3A") + ":"
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A namespace of one owner, by its stored name: where an entry's key is looked up."""
@@ -26,8 +31,7 @@ class Place:
         `%` and `:` in the owner are percent-encoded and base64 has no colon, so the first colon ends the owner and
         the last one starts the key: two different (owner, namespace, key) never meet.
         """
-        owner = self.owner.replace("%", "%25").replace(":", "%3A")
-        return f"{owner}:{self.namespace}:{base64.urlsafe_b64encode(key.encode()).decode('ascii')}"
+        return f"{ids_of(self.owner)}{self.namespace}:{base64.urlsafe_b64encode(key.encode()).decode('ascii')}"
 
     @classmethod
     def of_id(cls, identity: str) -> tuple[Self, str] | None:

@@ -210,6 +210,31 @@ class Holder:
     last_write: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is stored at an id, whoever's it is; without its value.
+
+    Attributes:
+        id: where it stands.
+        owner: whose it says it is; None where it does not say.
+        entry: what it holds, with None for its value and not checked; None where it cannot be read as an entry.
+        fault: why it cannot; None where it can.
+    """
+
+    id: str
+    owner: str | None
+    entry: Entry | None
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a store stands on besides its records, such as an index; `fault` says what is wrong with it, if anything."""
+
+    name: str
+    fault: str | None = None
+
+
 class Inspector(Protocol):
     """What operators need besides: looks that are not counted as reads, and entries that come back as they were."""
 
@@ -218,6 +243,15 @@ class Inspector(Protocol):
 
     async def outline(self, place: Place, span: Span, now: datetime) -> tuple[list[Entry], str | None]:
         """Return a page of entries with None for their values, and the key after which to go on."""
+
+    async def survey(self, begin: str, after: str | None, limit: int) -> list[Record]:
+        """Return the next records whose ids begin so, in the order of ids, expired or not.
+
+        It reads `limit` records and none of their values, so it costs the engine the same however much there is.
+        """
+
+    async def parts(self, *, thorough: bool) -> list[Part]:
+        """Return what the store stands on; where it is to be thorough, also after reading all of it, if that tells."""
 
     def vet(self, entries: Sequence[Entry]) -> None:
         """Refuse entries that `restore` could not write; asks nobody.

@@ -89,7 +89,7 @@ class Reader:
         try:
             return kind.model_validate(facts)
         except ValidationError as error:
-            self._refuse(_reason(error))
+            self._refuse(reason(error))
         except DataStoreError as error:
             self._refuse(error.message)
 
@@ -130,12 +130,13 @@ class Reader:
         raise InvalidArgument(f"{self._name}, line {self._number}: {reason}")
 
 
-def _reason(error: ValidationError) -> str:
+def reason(error: ValidationError) -> str:
+    """Return what is wrong with a line, in one line of bounded length."""
     first = error.errors(include_url=False, include_input=False)[0]
     own = first.get("ctx", {}).get("error")
     where = ".".join(str(part)[:_SHOWN] for part in first["loc"])
-    told = own.message if isinstance(own, DataStoreError) else first["msg"][:_SHOWN].rstrip(".") + "."
-    return f"{where}: {told}"
+    words = own.message if isinstance(own, DataStoreError) else str(own or first["msg"])[:_SHOWN].rstrip(".") + "."
+    return f"{where}: {words}"
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -6,15 +6,18 @@ One subject, so longer than most files.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from admin.cli import survey
 from admin.cli.options import (
     DEFAULT_NAMESPACE,
     AsJson,
+    Existing,
     Key,
     Namespace,
+    OneNamespace,
     Prefix,
     Space,
     Url,
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from admin.actions.subject import Area
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app.add_typer(survey.app)
 
 
 @app.callback(invoke_without_command=True)
@@ -215,7 +219,7 @@ def export(
     *,
     user: User = None,
     space: Space = None,
-    namespace: Annotated[str | None, typer.Option("--namespace", metavar="NAME", help="Only this one.")] = None,
+    namespace: OneNamespace = None,
     url: Url = None,
 ) -> None:
     """Write all entries of a user or space to stdout, as an archive.
@@ -242,10 +246,7 @@ def load(
     *,
     user: User = None,
     space: Space = None,
-    existing: Annotated[
-        Literal["refuse", "skip", "overwrite"],
-        typer.Option("--existing", help="What to do where another entry stands.", show_default=True),
-    ] = "refuse",
+    existing: Existing = "refuse",
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from admin.actions import archive
 from admin.actions.archive import Arrival, Existing, Restored
 from admin.actions.subject import Area, Owner
 from admin.cli import sources
+from admin.cli.progress import shown
 from admin.cli.text import as_json, note, number_of, say, size, visible
 from datastore.errors import InvalidArgument
 from datastore.service.store import Store
@@ -28,7 +27,7 @@ def check_stdout() -> None:
 async def export(store: Store, owner: Owner, namespace: str | None) -> None:
     """Write an archive to stdout, and say on stderr what it holds."""
     held = await archive.contents(store, owner, namespace)
-    with _shown("exporting", sum(each.keys for each in held.values())) as progress:
+    with shown("exporting", sum(each.keys for each in held.values())) as progress:
         done = await archive.export(store, owner, namespace, sys.stdout.buffer, progress)
     where = str(owner) if namespace is None else str(Area(owner, namespace))
     note(f"exported {number_of(done.entries)} ({size(done.bytes)}) of {where}")
@@ -37,12 +36,12 @@ async def export(store: Store, owner: Owner, namespace: str | None) -> None:
 async def load(store: Store, owner: Owner, file: str, existing: Existing, *, json: bool) -> None:
     """Restore an archive, and say what was done."""
     name = sources.named(file)
-    with sources.usable(file) as source, _shown("checking, then restoring", None) as progress:
+    with sources.usable(file) as source, shown("checking, then restoring", None) as progress:
         done = await archive.load(store, Arrival(owner, source, name, existing), progress)
     if json:
         say(as_json(_facts(owner, done)))
     else:
-        say(visible(_words(owner, done)))
+        say(visible(_words("Restored", str(owner), done)))
 
 
 def _facts(owner: Owner, done: Restored) -> dict[str, object]:
@@ -50,7 +49,7 @@ def _facts(owner: Owner, done: Restored) -> dict[str, object]:
     return {"owner": owner.id, **counts, "bytes": done.bytes}
 
 
-def _words(owner: Owner, done: Restored) -> str:
+def _words(did: str, whose: str, done: Restored) -> str:
     besides = [
         f"{count:,} {what}"
         for count, what in (
@@ -60,20 +59,5 @@ def _words(owner: Owner, done: Restored) -> str:
         )
         if count
     ]
-    told = f"Restored {number_of(done.restored)} ({size(done.bytes)}) of {owner}"
+    told = f"{did} {number_of(done.restored)} ({size(done.bytes)}) of {whose}"
     return "; ".join([told, *besides])
-
-
-@contextmanager
-def _shown(doing: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show on a terminal how far the work is; nothing where stderr is none."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console  # noqa: PLC0415 - drawing is needed on a terminal alone
-    from rich.progress import Progress  # noqa: PLC0415 - as above
-
-    shown = Progress(console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False)
-    with shown:
-        task = shown.add_task(doing, total=total)
-        yield lambda count: shown.advance(task, count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,9 +13,14 @@ Url = Annotated[
 User = Annotated[str | None, typer.Option("--user", metavar="USER", help="Whose data: a user's.")]
 Space = Annotated[str | None, typer.Option("--space", metavar="SPACE", help="Whose data: a shared space's.")]
 Namespace = Annotated[str, typer.Option("--namespace", metavar="NAME", help="The namespace; also the host's own.")]
+OneNamespace = Annotated[str | None, typer.Option("--namespace", metavar="NAME", help="Only this one.")]
 Prefix = Annotated[str | None, typer.Option("--prefix", metavar="TEXT", help="Only those that begin with TEXT.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: a line per item of a list, else one object.")]
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The entry's key.")]
+Existing = Annotated[
+    Literal["refuse", "skip", "overwrite"],
+    typer.Option("--existing", help="What to do where another entry stands.", show_default=True),
+]
 Isolation = Annotated[
     str | None,
     typer.Option(

@@ -216,6 +216,27 @@ async def test_the_list_of_owners_skips_from_one_to_the_next(
     assert max(found(totals, "totalDocsExamined")) <= 5 * 2 * len(KEYS)
 
 
+@pytest.mark.parametrize(("begin", "after"), [("", None), ("user 07:", Place("user 07", "live").id("k120"))])
+async def test_a_survey_looks_at_its_page_alone_in_the_order_of_ids(
+    backend: MongoBackend, trips: Trips, stored: Collection[dict[str, Any]], begin: str, after: str | None
+) -> None:
+    assert len(await backend.survey(begin, after, 10)) == 10
+    [account] = explained(stored, trips)
+    assert "SORT" not in found(account, "stage")
+    assert set(found(account, "indexName")) == {"_id_"}
+    assert max(found(account, "totalDocsExamined")) <= 11
+
+
+async def test_ids_of_another_kind_are_looked_for_in_the_index_alone(
+    backend: MongoBackend, trips: Trips, stored: Collection[dict[str, Any]]
+) -> None:
+    assert {each.fault for each in await backend.parts(thorough=False)} == {None}
+    trips.commands[:] = [each for each in trips.commands if "aggregate" in each]
+    [account] = explained(stored, trips)
+    assert "IXSCAN" in found(account, "stage")
+    assert max(found(account, "totalKeysExamined")) <= 2
+
+
 async def test_the_garbage_index_serves_no_read_and_holds_only_what_will_expire(
     backend: MongoBackend, trips: Trips, stored: Collection[dict[str, Any]]
 ) -> None:

@@ -105,6 +105,11 @@ class MockCollection:
         """Return nothing: a mock is created with nothing."""
         return {}
 
+    async def index_information(self) -> Mapping[str, Any]:
+        """Return the indexes that were created."""
+        found: Mapping[str, Any] = await self._collection.index_information()
+        return found
+
     async def create_indexes(self, indexes: Sequence[IndexModel]) -> Any:
         """Create indexes, which change nothing here."""
         return await self._collection.create_indexes(list(indexes))

@@ -47,6 +47,7 @@ COSTS: list[tuple[str, Call, int]] = [
     ("namespaces", lambda s: s.namespaces("alice", "", at(2)), 1),
     ("usage", lambda s: s.usage("alice", at(2)), 1),
     ("owners", lambda s: s.owners(None, 9, at(2)), 1),
+    ("survey", lambda s: s.survey("", None, 9), 1),
     ("outline", lambda s: s.outline(HERE, Span(), at(2)), 1),
     ("put", lambda s: apply(s, put("live"), seconds=2), 1),
     ("put over a leftover", lambda s: apply(s, put("old", expires_at=at(1)), seconds=2), 1),

@@ -120,6 +120,8 @@ async def ask_everything(store: SqlBackend) -> None:
         await store.count(HERE, prefix, now)
     await store.usage("alice", now)
     await store.owners("user05", 5, now)
+    for begin, after in (("", None), ("", HERE.id("k")), ("alice:", None), ("alice:", HERE.id("k"))):
+        await store.survey(begin, after, 10)
     await apply(store, put("k00001"), put("k00002", if_version="v0"), put("k00003", if_absent=True), seconds=2)
     await apply(store, Removal("k00004"), Removal("k00005", if_version="v0"), Renewal("k00006", NEVER), seconds=2)
     for number in (1, 0.5):

@@ -23,7 +23,7 @@ from bson.raw_bson import RawBSONDocument
 from datastore import values
 from datastore.backends.mongo.driver import Document
 from datastore.entry import NEVER, Entry
-from datastore.ports import Stub
+from datastore.ports import Record, Stub
 
 MEASURED_BYTES: Final = 1024 * 1024
 """Values of less compact JSON than this are not measured: BSON takes less than seven times as much."""
@@ -88,6 +88,16 @@ def entry(document: Document) -> Entry:
         access_count=document["accessCount"],
         size_bytes=document["sizeBytes"],
     )
+
+
+def record(document: Document) -> Record:
+    """Return what a plain document holds, whatever that is."""
+    owner = document.get("userId")
+    whose = owner if isinstance(owner, str) else None
+    try:
+        return Record(document["_id"], whose, entry(document))
+    except KeyError as error:
+        return Record(document["_id"], whose, None, f"it has no field {error}")
 
 
 def fields(given: Entry) -> Document:

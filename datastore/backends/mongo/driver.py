@@ -92,6 +92,9 @@ class Collection(Protocol):
     async def options(self) -> Mapping[str, Any]:
         """Return what the collection was created with."""
 
+    async def index_information(self) -> Mapping[str, Any]:
+        """Return the indexes that stand, by name."""
+
     async def create_indexes(self, indexes: Sequence[IndexModel]) -> Any:
         """Create the indexes that are missing."""
 

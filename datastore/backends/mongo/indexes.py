@@ -7,8 +7,9 @@ behind loses nothing that it still sees.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from pymongo import IndexModel
 
@@ -23,6 +24,15 @@ GARBAGE: Final = IndexModel(
 )
 
 NAMES: Final = "userId_namespace_key_expiresAt, expiresAt_garbage"
+
+
+def fault(index: IndexModel, standing: Mapping[str, Any] | None) -> str | None:
+    """Return what is wrong with an index, given what the server says of the one of its name; None: nothing."""
+    if standing is None:
+        return "it is missing; the next start makes it again"
+    if [tuple(each) for each in standing["key"]] != list(index.document["key"].items()):
+        return "it has other fields; drop it, and the next start makes it again"
+    return "it is hidden, so no statement uses it; unhide it" if standing.get("hidden") else None
 
 
 def wanted(*, collect_garbage: bool) -> list[IndexModel]:

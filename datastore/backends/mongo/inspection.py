@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
+from datastore.backends.mongo import documents, errors, indexes, ranges
 from datastore.backends.mongo.reads import Reader
-from datastore.backends.mongo.statements import live
+from datastore.backends.mongo.statements import BY_ID, LONG_AGO, live
 from datastore.document import Place, Span
 from datastore.entry import Entry
-from datastore.ports import Holder, Holding
+from datastore.ports import Holder, Holding, Part, Record
 
 _TOTALS: Final = {"keys": {"$sum": 1}, "bytes": {"$sum": "$sizeBytes"}, "last": {"$max": "$updatedAt"}}
 _ALL_NAMES: Final = {"owner": "$userId", "namespace": "$namespace"}
@@ -24,6 +25,8 @@ _OWNER: Final = {
 
 class Inspection(Reader):
     """The operators' part of the backend."""
+
+    _collect_garbage: bool
 
     async def usage(self, owner: str, now: datetime) -> dict[str, Holding]:
         """Return what each stored namespace of the owner holds."""
@@ -55,6 +58,30 @@ class Inspection(Reader):
     async def outline(self, place: Place, span: Span, now: datetime) -> tuple[list[Entry], str | None]:
         """Return a page of entries with None for their values, and the key after which to go on."""
         return await self._scan(place, span, now, {"value": 0})
+
+    async def survey(self, begin: str, after: str | None, limit: int) -> list[Record]:
+        """Return the next records in the order of their ids, none of their values."""
+        wanted = {"_id": ranges.starting(begin) | {"$gt": after or begin}, "expiresAt": {"$ne": LONG_AGO}}
+        with errors.translated(write=False):
+            cursor = self._entries.find(wanted, {"value": 0}, sort=BY_ID, limit=limit, batch_size=limit, hint=BY_ID)
+            return [documents.record(documents.plain(each)) for each in await cursor.to_list()]
+
+    async def parts(self, *, thorough: bool) -> list[Part]:
+        """Return the indexes, and whether every document has an id of the store's form."""
+        del thorough  # A server looks after its own files.
+        with errors.translated(write=False):
+            standing = await self._entries.index_information()
+        known = [(each.document["name"], each) for each in indexes.wanted(collect_garbage=self._collect_garbage)]
+        told = [Part(name, indexes.fault(each, standing.get(name))) for name, each in known]
+        return [*told, await self._ids()]
+
+    async def _ids(self) -> Part:
+        """Look for documents that lists would show and that no verb could read, from the index of ids alone."""
+        foreign = {"$match": {"_id": {"$not": {"$gte": ""}}}}
+        found = await self._aggregate(foreign, {"$group": {"_id": None, "number": {"$sum": 1}}})
+        fault = "documents have an _id that is no string, so this store did not write them; move them away"
+        number = found[0]["number"] if found else 0
+        return Part("_id", f"{number:,} {fault}" if number else None)
 
 
 def _holder(found: dict[str, Any]) -> Holder:

@@ -18,7 +18,21 @@ from datastore.document import Interest, Place, Span
 from datastore.entry import Entry
 from datastore.errors import StoreUnavailable
 from datastore.operations import Applied, Outcome
-from datastore.ports import Access, Actor, Change, Clock, Holder, Holding, Increment, Logged, Position, Step, Stub
+from datastore.ports import (
+    Access,
+    Actor,
+    Change,
+    Clock,
+    Holder,
+    Holding,
+    Increment,
+    Logged,
+    Part,
+    Position,
+    Record,
+    Step,
+    Stub,
+)
 from datastore.settings import Settings
 
 
@@ -144,6 +158,14 @@ class SqlBackend:
     async def outline(self, place: Place, span: Span, now: datetime) -> tuple[list[Entry], str | None]:
         """Return a page of entries with None for their values, and the key after which to go on."""
         return await self._runner.run(lambda job: inspection.outline(job, place, span, to_ms(now)), writes=False)
+
+    async def survey(self, begin: str, after: str | None, limit: int) -> list[Record]:
+        """Return the next records in the order of their ids, none of their values."""
+        return await self._runner.run(lambda job: inspection.survey(job, begin, after, limit), writes=False)
+
+    async def parts(self, *, thorough: bool) -> list[Part]:
+        """Return indexes and triggers, and where it is to be thorough a SQLite file as a whole."""
+        return await self._runner.run(lambda job: inspection.parts(job, thorough=thorough), writes=False)
 
     def vet(self, entries: Sequence[Entry]) -> None:
         """Do nothing: both engines hold whatever the store accepts."""

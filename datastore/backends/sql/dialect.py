@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sqlalchemy import DDL, Column, ColumnElement, Subquery, Table, Text
+from sqlalchemy import DDL, Column, ColumnElement, Subquery, Table, Text, TextClause
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.exc import DBAPIError
@@ -54,6 +54,14 @@ class Dialect(Protocol):
     @property
     def CLEAR_ROWS(self) -> int:  # noqa: N802 - as above
         """How many rows are removed before other writers have their turn."""
+
+    @property
+    def PARTS(self) -> TextClause:  # noqa: N802 - as above
+        """What gives the `name` of every index and trigger that stands, and its `fault`, NULL for none."""
+
+    @property
+    def INTEGRITY(self) -> TextClause | None:  # noqa: N802 - as above
+        """What reads everything and gives `ok`, or what is damaged; None: the engine has no such statement."""
 
     @property
     def insert(self) -> Inserting:

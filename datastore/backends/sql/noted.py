@@ -49,7 +49,8 @@ _TRIGGERS: Final = {
     "entries_deleted": ("AFTER DELETE", "old", "NULL"),
 }
 
-NAMES: Final = frozenset({changes.name, horizons.name, str(BY_OWNER.name), *_TRIGGERS})
+PARTS: Final = (str(BY_OWNER.name), *_TRIGGERS)
+NAMES: Final = frozenset({changes.name, horizons.name, *PARTS})
 
 
 def creation(dialect: Dialect) -> list[ExecutableDDLElement]:

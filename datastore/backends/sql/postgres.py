@@ -29,7 +29,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import psycopg
-from sqlalchemy import DDL, Column, ColumnElement, Subquery, Text, cast, event, func, literal_column
+from sqlalchemy import DDL, Column, ColumnElement, Subquery, Text, cast, event, func, literal_column, text
 from sqlalchemy import select as selecting
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, DisconnectionError
@@ -45,6 +45,15 @@ ATOMIC_MANY: Final = True
 CLEAR_ROWS: Final = 10_000
 CONNECTIONS: Final = 10
 SCHEMA: Final = "datastore"
+PARTS: Final = text(
+    "SELECT relname AS name, CASE WHEN NOT indisvalid OR NOT indisready THEN"
+    " 'it is not valid, so no statement uses it; drop it, and the next start makes it again' END AS fault"
+    " FROM pg_index JOIN pg_class ON oid = indexrelid WHERE relnamespace = 'datastore'::regnamespace"
+    " UNION ALL SELECT tgname, CASE WHEN tgenabled IN ('D', 'R') THEN"
+    " 'it is disabled, so changes are not noted; ALTER TABLE datastore.entries ENABLE TRIGGER ' || tgname END"
+    " FROM pg_trigger WHERE tgrelid = 'datastore.entries'::regclass"
+)
+INTEGRITY: Final = None
 
 _NO_DETOURS: Final = ("seqscan", "bitmapscan", "sort", "hashjoin", "mergejoin")
 _SERIALIZATION, _DEADLOCK, _LOCK_TIMEOUT, _CANCELED = "40001", "40P01", "55P03", "57014"

@@ -86,6 +86,10 @@ INDEXES: Final = (
 NAMES: Final = frozenset({entries.name, *(str(each.name) for each in INDEXES), *noted.NAMES})
 
 
+PARTS: Final = (*(str(each.name) for each in INDEXES), *noted.PARTS)
+"""The indexes and triggers by name."""
+
+
 def creation(dialect: Dialect) -> list[ExecutableDDLElement]:
     """Return the statements that make the tables, indexes and triggers, or whichever of them is missing."""
     return [

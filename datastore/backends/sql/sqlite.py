@@ -19,7 +19,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import DDL, URL, Column, ColumnElement, Subquery, event, func, literal_column, select
+from sqlalchemy import DDL, URL, Column, ColumnElement, Subquery, event, func, literal_column, select, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -33,6 +33,9 @@ BEGIN_READ: Final = "BEGIN"
 ATOMIC_MANY: Final = False
 CLEAR_ROWS: Final = 250
 """At most 1 GiB of values."""
+
+PARTS: Final = text("SELECT name, NULL AS fault FROM sqlite_schema WHERE type IN ('index', 'trigger')")
+INTEGRITY: Final = text("PRAGMA integrity_check(1)")
 
 READERS: Final = 4
 BUSY_SECONDS: Final = 0.1
