@@ -2,81 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
-import os
-import signal
 import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from datastore import open_store, values
-from datastore.document import Place, Span, moment
-from datastore.entry import Entry
 from sandbox import ConnectedDataStore, connect
+from tests.admin.archives import MOST_RESIDENT_KIB, fill, fill_large, held, kill, measured, texts
 from tests.admin.conftest import Command
 from tests.admin.words import COMMAND, PATIENCE, process, terminal
 
 ALICE = ("--user", "alice")
 EXPORT = ("admin", "export", *ALICE)
 IMPORT = ("admin", "import", *ALICE)
-RESIDENT = Path(__file__).parent / "resident.py"
-KILLED = Path(__file__).parent / "killed_import.py"
-MOST_RESIDENT_KIB = 150 * 1024
-
-
-def held(url: str, owner: str = "alice", *, clear: bool = False) -> dict[str, list[Entry]]:
-    """Everything of an owner, by stored namespace; afterwards nothing, if that is asked for."""
-
-    async def look() -> dict[str, list[Entry]]:
-        async with open_store(url) as store:
-            now = moment(store.clock.now())
-            found: dict[str, list[Entry]] = {}
-            for name in sorted(await store.engine.usage(owner, now)):
-                place, after = Place(owner, name), None
-                while page := await store.engine.scan(place, Span(after=after), now):
-                    found.setdefault(name, []).extend(page[0])
-                    after = page[1]
-                    if after is None:
-                        break
-                if clear:
-                    await store.engine.clear(place, "", now)
-            return found
-
-    return asyncio.run(look())
-
-
-def texts(found: dict[str, list[Entry]]) -> dict[str, list[str]]:
-    """Every field as text: what compares equal but is not, such as 1 and 1.0, differs."""
-    return {name: [repr(each.as_dict()) for each in page] for name, page in found.items()}
-
-
-def fill(data_store: ConnectedDataStore, many: int) -> None:
-    """Entries of every kind in several namespaces, some of them read."""
-    odd = data_store.use_namespace("files:repo/é \u202e")
-    data_store.set_many({f"k{number:05}": {"n": number, "f": 1.0} for number in range(many)}, {"source": ["crm", None]})
-    odd.set_many({f"b{number:03}": bytes([number % 256]) * number for number in range(200)})
-    odd.set_many({"\x1b[2J\u202e\n": "\x1b[31m", "one": 1, "float": -0.0, "none": None, "$ref": {"$id": {"": "\0"}}})
-    for number in range(3):
-        odd.set(f"text {number}", "x" * (values.VALUE_BYTES - 2))
-    odd.set("bytes", os.urandom(values.VALUE_BYTES))
-    odd.set("soon", 1, {"m": 1}, ttl_seconds=3600)
-    data_store.private("notes").set("mine", True)
-    data_store.get_many(["k00001", "k00002"])
-    data_store.set("k00001", 2)
-
-
-def measured(arguments: Sequence[str], env: dict[str, str], folder: Path, stdout: str = "printed") -> int:
-    """Run the command, which must do what it is told, and return its own peak of resident memory in KiB."""
-    command = [sys.executable, str(RESIDENT), str(folder / "resident"), *COMMAND, *arguments]
-    with (folder / stdout).open("wb") as out:
-        subprocess.run(command, env=env, stdout=out, timeout=PATIENCE, check=True)
-    return int((folder / "resident").read_text(encoding="ascii"))
 
 
 def small(datastore: Command, alice: ConnectedDataStore) -> list[bytes]:
@@ -91,6 +32,7 @@ def small(datastore: Command, alice: ConnectedDataStore) -> list[bytes]:
 def test_out_and_back_every_field_is_equal_and_memory_stays_flat(env: dict[str, str], url: str, tmp_path: Path) -> None:
     with connect(url, user="alice", agent="writer") as data_store:
         fill(data_store, 3000)
+        fill_large(data_store)
     before = held(url)
     archive = tmp_path / "alice.ndjson"
     out = measured(EXPORT, env, tmp_path, "alice.ndjson")
@@ -98,10 +40,10 @@ def test_out_and_back_every_field_is_equal_and_memory_stays_flat(env: dict[str, 
     back = measured([*IMPORT, str(archive)], env, tmp_path)
     after = held(url)
     assert texts(after) == texts(before)
-    assert sum(len(page) for page in after.values()) == 3211
+    assert sum(len(page) for page in after.values()) == 3212
     assert max(out, back) < MOST_RESIDENT_KIB
     lines = archive.read_bytes().splitlines()
-    assert json.loads(lines[-1])["entries"] == len(lines) - 2 == 3211
+    assert json.loads(lines[-1])["entries"] == len(lines) - 2 == 3212
 
 
 def test_an_import_that_was_killed_goes_on_when_it_is_called_again(
@@ -112,14 +54,30 @@ def test_an_import_that_was_killed_goes_on_when_it_is_called_again(
     archive = tmp_path / "alice.ndjson"
     measured(EXPORT, env, tmp_path, "alice.ndjson")
     before = held(url, clear=True)
-    killed = [sys.executable, str(KILLED), "2", *IMPORT, str(archive)]
-    assert subprocess.run(killed, env=env, timeout=PATIENCE, check=False).returncode == -signal.SIGKILL
+    kill("restore", 2, [*IMPORT, str(archive)], env)
     part = sum(len(page) for page in held(url).values())
     whole = sum(len(page) for page in before.values())
     assert 0 < part < whole
     (told,) = process([*IMPORT, str(archive), "--json"], env).objects
     assert (told["restored"], told["unchanged"]) == (whole - part, part)
     assert texts(held(url)) == texts(before)
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_an_export_that_was_killed_is_refused_and_made_again_is_whole(
+    env: dict[str, str], url: str, tmp_path: Path
+) -> None:
+    with connect(url, user="alice", agent="writer") as data_store:
+        fill(data_store, 1200)
+    before = held(url)
+    archive = tmp_path / "alice.ndjson"
+    with archive.open("wb") as out:
+        kill("scan", 2, EXPORT, env, out.fileno())
+    ended = process(["admin", "import", "--user", "bob", str(archive)], env)
+    assert (ended.code, "it was cut. Export it again." in ended.complaint, held(url, "bob")) == (2, True, {})
+    measured(EXPORT, env, tmp_path, "alice.ndjson")
+    assert process(["admin", "import", "--user", "bob", str(archive)], env).code == 0
+    assert texts(held(url, "bob")) == texts(before)
 
 
 def test_an_archive_comes_through_a_pipe(env: dict[str, str], url: str, alice: ConnectedDataStore) -> None:

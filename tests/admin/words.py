@@ -81,13 +81,15 @@ def terminal(
     *,
     after: str = "",
     interrupt: bool = False,
+    stdout: int | None = None,
 ) -> tuple[int, str]:
     """Run the command on a terminal, and return its code and all that was shown.
 
-    Once it has shown `after`, text is typed, or it is interrupted as Ctrl-C does.
+    Once it has shown `after`, text is typed, or it is interrupted as Ctrl-C does. Its stdout may be elsewhere.
     """
     ours, theirs = pty.openpty()
-    with subprocess.Popen([*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=dict(env)) as run:
+    out = theirs if stdout is None else stdout
+    with subprocess.Popen([*COMMAND, *arguments], stdin=theirs, stdout=out, stderr=theirs, env=dict(env)) as run:
         os.close(theirs)
         shown = b""
         try:
