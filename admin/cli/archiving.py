@@ -1,17 +1,21 @@
-"""The verbs that take data away and bring it back: export and import."""
+"""The verbs that take data away and bring it back: export, import and copy."""
 
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 
-from admin.actions import archive
+from admin.actions import archive, copying
 from admin.actions.archive import Arrival, Existing, Restored
+from admin.actions.copying import Move
 from admin.actions.subject import Area, Owner
 from admin.cli import sources
 from admin.cli.progress import shown
 from admin.cli.text import as_json, note, number_of, say, size, visible
+from datastore.assembly import open_store
 from datastore.errors import InvalidArgument
 from datastore.service.store import Store
+from datastore.settings import Settings
 
 
 def check_stdout() -> None:
@@ -42,6 +46,18 @@ async def load(store: Store, owner: Owner, file: str, existing: Existing, *, jso
         say(as_json(_facts(owner, done)))
     else:
         say(visible(_words("Restored", str(owner), done)))
+
+
+async def copy(store: Store, settings: Settings, move: Move, *, json: bool) -> None:
+    """Copy entries, and say what was done."""
+    async with nullcontext(store) if move.url is None else open_store(move.url, settings=settings) as target:
+        held = await archive.contents(store, move.owner, move.namespace)
+        with shown("copying", 3 * sum(each.keys for each in held.values())) as progress:
+            done = await copying.copy(store, move, target, progress)
+    if json:
+        say(as_json({"from": move.owner.id, **_facts(move.target, done)}))
+    else:
+        say(visible(_words("Copied", f"{move.owner} to {move.target}", done)))
 
 
 def _facts(owner: Owner, done: Restored) -> dict[str, object]:
