@@ -1,6 +1,6 @@
 # Every target sets up what it needs on a bare machine; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check bench-sandbox format clean
+.PHONY: help setup demo test lint check bench-sandbox bench-archive format clean
 python := .venv/bin/python
 # What measures, or counts what is on the machine, is tested alone; the rest on several processors, file by file.
 alone := tests/attacks tests/sandbox/test_flood.py tests/sandbox/test_neighbours.py
@@ -29,6 +29,9 @@ check: lint test ## all of CI: lint and test
 
 bench-sandbox: setup ## time cold and warm runs, and the way through the socket
 	@$(python) -m tests.benchmarks.bench_sandbox
+
+bench-archive: setup ## take 100,000 entries out and back on each engine: seconds and memory
+	@$(python) -m tests.benchmarks.bench_archive
 
 format: setup ## format the code, and mend what ruff can
 	@.venv/bin/ruff check --fix --quiet || true

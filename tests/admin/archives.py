@@ -70,11 +70,13 @@ def fill_large(data_store: ConnectedDataStore) -> None:
         odd.set(f"bytes {number}", os.urandom(values.VALUE_BYTES))
 
 
-def measured(arguments: Sequence[str], env: dict[str, str], folder: Path, stdout: str = "printed") -> int:
+def measured(
+    arguments: Sequence[str], env: dict[str, str], folder: Path, stdout: str = "printed", patience: float = PATIENCE
+) -> int:
     """Run the command, which must do what it is told, and return its own peak of resident memory in KiB."""
     command = [sys.executable, str(_RESIDENT), str(folder / "resident"), *COMMAND, *arguments]
     with (folder / stdout).open("wb") as out:
-        subprocess.run(command, env=env, stdout=out, timeout=PATIENCE, check=True)
+        subprocess.run(command, env=env, stdout=out, timeout=patience, check=True)
     return int((folder / "resident").read_text(encoding="ascii"))
 
 
