@@ -21,6 +21,7 @@ from datetime import datetime
 from typing import Any, Protocol, Self
 
 from datastore import values
+from datastore.chain import Row
 from datastore.document import Interest, Place, Span
 from datastore.entry import NEVER, Entry
 from datastore.models import Scope
@@ -316,7 +317,38 @@ class Journal(Protocol):
         """
 
 
-class Engine(Backend, Inspector, Journal, Protocol):
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Which rows of the audit log are wanted: those that have all that is given; `until` is exclusive."""
+
+    user: str | None = None
+    agent: str | None = None
+    namespace: str | None = None
+    key: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class Ledger(Protocol):
+    """What keeps the audit log; rows are only added, emptied, and removed."""
+
+    async def append(self, rows: Sequence[Row]) -> None:
+        """Add rows; one that is there already is left as it is, so that what may have been written is sent again."""
+
+    async def trail(self, after: str, limit: int) -> list[Row]:
+        """Return rows in the order of their ids, which is that of chain and number, after an id (exclusive)."""
+
+    async def found(self, look: Look, after: Row | None, limit: int) -> list[Row]:
+        """Return rows that are wanted, in the order of time and id, after one (exclusive)."""
+
+    async def empty(self, rows: Sequence[Row], pseudonym: str) -> None:
+        """Take away what rows say, and their salts; `pseudonym` takes the user's place. The chain stays whole."""
+
+    async def remove(self, chain: str, until: int) -> None:
+        """Remove a chain's rows up to a number (inclusive), none before those with lower numbers."""
+
+
+class Engine(Backend, Inspector, Journal, Ledger, Protocol):
     """What a backend's factory gives."""
 
     @classmethod
@@ -339,8 +371,8 @@ class Clock(Protocol):
 class Observer(Protocol):
     """Who is told of every operation, after it ended and off its path."""
 
-    def saw(self, scope: Scope, operation: Operation, outcome: Answer | Exception, seconds: float) -> None:
-        """Take note; must not wait and must not raise."""
+    def saw(self, scope: Scope, operation: Operation, outcome: Answer | BaseException, seconds: float) -> None:
+        """Take note; must not wait and must not raise. What was cancelled may have happened."""
 
 
 PAGE_BYTES = 1024 * 1024

@@ -41,12 +41,12 @@ class Tracking:
         self._flushing = asyncio.Lock()
         self._task = asyncio.create_task(self._flush_forever(), name="datastore access flush")
 
-    def saw(self, scope: Scope, operation: Operation, outcome: Answer | Exception, seconds: float) -> None:  # noqa: ARG002 - the port's signature
+    def saw(self, scope: Scope, operation: Operation, outcome: Answer | BaseException, seconds: float) -> None:  # noqa: ARG002 - the port's signature
         """Count the entries that a read returned; forget those that a delete removed."""
         if isinstance(operation, (Get, Scan)) and isinstance(outcome, (Found, Page)) and not scope.operator:
             if entries := [each for each in outcome.items if isinstance(each, Entry)]:
                 self._count(scope, policy.place(scope, operation.namespace, operation.space), entries)
-        elif isinstance(operation, (Apply, Clear)) and not isinstance(outcome, Exception) and self._pending:
+        elif isinstance(operation, (Apply, Clear)) and not isinstance(outcome, BaseException) and self._pending:
             self._forget(scope, operation)
 
     def _count(self, scope: Scope, place: Place, entries: list[Entry]) -> None:

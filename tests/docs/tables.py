@@ -19,7 +19,8 @@ from pydantic_core import PydanticUndefined
 from typer.main import get_command
 
 from admin.cli import failures, main
-from datastore.backends.mongo import statements
+from datastore.backends.mongo import ledger, statements
+from datastore.backends.sql import audited
 from datastore.backends.sql.schema import entries
 from datastore.document import Place
 from datastore.entry import NEVER, Entry
@@ -35,6 +36,24 @@ from tests.docs.refusals import followed, refusals, started
 
 _TABLE: Final = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 RESERVED: Final = "(Reserved: nothing raises it yet.)"
+_AUDITED: Final = {
+    "id": "the chain's name, `:`, and the row's number in 15 digits",
+    "at": "when it was noted; never before the row before",
+    "by_user": "who: the user, or the owner that an operator acted on",
+    "by_agent": "who: the agent, or `@admin/OSUSER`",
+    "by_run": "who: the run",
+    "operation": "what: `put`, `delete`, `touch`, `incr`, `clear`, `get` and so on",
+    "owner": "whose data",
+    "namespace": "in which stored namespace",
+    "key": "the key; the prefix of what concerned several",
+    "size_bytes": "of the value, as in entries",
+    "version": "of the value; where a condition did not hold, the one that stood",
+    "number": "how many entries it concerned, where it named none",
+    "outcome": "`done`, `absent`, `not_applied`, `unknown`, or an error's code",
+    "salt": "128 random bits",
+    "content": "SHA-256 of the salt and the deed",
+    "link": "SHA-256 of the link before, `id`, `at` and `content`",
+}
 _FACES: Final = ("use_namespace", "private", "shared", "read_only", "atomic", "lock")
 _VIEWS: Final = ("keys", "items", "watch")
 
@@ -181,6 +200,16 @@ def _more(fact: str, columns: list[str]) -> str:
     return ", or `value_bytes`" if fact == "value" else ""
 
 
+def audit_table() -> str:
+    """Where each fact of a row of the audit log is stored, by both families of engines."""
+    place = {"id": "_id", "at": "at"} | ledger.FIELDS | {each: each for each in ("salt", "content", "link")}
+    assert list(place) == [each.name for each in audited.audit.columns]
+    return rows(
+        ("MongoDB field", "SQL column", "is"),
+        ((f"`{field}`", f"`{column}`", _AUDITED[column]) for column, field in place.items()),
+    )
+
+
 def exit_codes_table() -> str:
     """The table that the command line's own module opens with."""
     return "".join(f"{line}\n" for line in (failures.__doc__ or "").splitlines() if line.startswith("|"))
@@ -226,6 +255,7 @@ TABLES: Final = {
     "run_limits": run_limits_table,
     "limits": limits_table,
     "document": document_table,
+    "audit": audit_table,
     "commands": commands_table,
     "exit_codes": exit_codes_table,
     "isolation": isolation_table,

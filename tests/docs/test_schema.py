@@ -45,13 +45,14 @@ def test_a_document_of_mongodb_has_the_fields_that_the_page_shows(server: str) -
     assert {name: stored[name] for name in shown.keys() - own} == {name: shown[name] for name in shown.keys() - own}
 
 
-def test_a_collection_of_mongodb_has_the_indexes_that_the_page_lists(server: str) -> None:
-    table = PAGE.read_text(encoding="utf-8").partition("| index |")[2].partition("\n\n")[0]
+@pytest.mark.parametrize(("head", "name"), [("index", "entries"), ("index of the collection", "entries.audit")])
+def test_a_collection_of_mongodb_has_the_indexes_that_the_page_lists(server: str, head: str, name: str) -> None:
+    table = PAGE.read_text(encoding="utf-8").partition(f"| {head} |")[2].partition("\n\n")[0]
     listed = re.findall(r"^\| `(\w+)` \| (.*?) \|", table, re.MULTILINE)
     shown = {name: re.findall(r"`(\w+)`", fields) for name, fields in listed}
     with fresh_database(server) as url, pymongo.MongoClient[dict[str, Any]](url) as client:
         stored_by(url)
-        made = client.get_default_database()["entries"].index_information()
+        made = client.get_default_database()[name].index_information()
     assert {name: [field for field, _ in each["key"]] for name, each in made.items()} == shown
 
 
@@ -74,9 +75,9 @@ def test_a_database_of_postgresql_has_the_table_that_the_page_shows(postgres_ser
             indexes = connection.execute("SELECT indexname FROM pg_indexes WHERE schemaname = 'datastore'").fetchall()
             collations = connection.execute(
                 "SELECT column_name, collation_name FROM information_schema.columns "
-                "WHERE table_name = 'entries' AND collation_name IS NOT NULL"
+                "WHERE table_schema = 'datastore' AND collation_name IS NOT NULL"
             ).fetchall()
-    keys = {"entries_pkey", "changes_pkey", "change_horizons_pkey"}
+    keys = {"entries_pkey", "changes_pkey", "change_horizons_pkey", "audit_pkey"}
     assert {name for (name,) in indexes} == keys | set(re.findall(r"INDEX IF NOT EXISTS (\w+)", shown))
     assert dict(collations) == dict(re.findall(r'(\w+) TEXT COLLATE "(C)"', shown))
 

@@ -10,8 +10,9 @@ import pytest
 from pymongo.collection import Collection
 
 from datastore.backends.mongo import MongoBackend, statements
+from datastore.chain import Chain, Deed
 from datastore.document import Place, Span
-from datastore.ports import Access, Removal, Renewal
+from datastore.ports import Access, Look, Removal, Renewal
 from datastore.settings import Settings
 from tests.mongo.words import LATER, NOW, RealClock, Trips, at, increment, write
 from tests.servers.mongo import fresh_database
@@ -244,3 +245,23 @@ async def test_the_garbage_index_serves_no_read_and_holds_only_what_will_expire(
         await call(Place("user 00", "mixed"))(backend)
     names = [name for account in explained(stored, trips) for name in found(account, "indexName")]
     assert set(names) == {"_id_", "userId_namespace_key_expiresAt"}
+
+
+async def test_every_look_at_the_audit_log_runs_by_an_index_and_sorts_nothing(
+    backend: MongoBackend, trips: Trips, stored: Collection[dict[str, Any]]
+) -> None:
+    chain = Chain()
+    rows = [chain.add(NOW, Deed(f"user{number % 9}", "agent", key=f"k{number}")) for number in range(500)]
+    await backend.append(rows)
+    trips.take()
+    await backend.trail(rows[100].id, 10)
+    for look in (Look(), Look(user="user1"), Look(agent="agent"), Look(key="k1"), Look(since=NOW, until=LATER)):
+        await backend.found(look, None, 10)
+        await backend.found(look, rows[100], 10)
+    await backend.empty(rows[:1], "nobody")
+    await backend.remove(rows[0].chain, 1)
+    accounts = list(explained(stored, trips))
+    assert len(accounts) == 13
+    for account in accounts:
+        assert set(found(account, "stage")) & {"IXSCAN", "IDHACK"}
+        assert not set(found(account, "stage")) & {"COLLSCAN", "SORT"}

@@ -51,7 +51,7 @@ class Listener:
     def __init__(self) -> None:
         self.seen: list[Operation] = []
 
-    def saw(self, scope: Scope, operation: Operation, outcome: Answer | Exception, seconds: float) -> None:
+    def saw(self, scope: Scope, operation: Operation, outcome: Answer | BaseException, seconds: float) -> None:
         del scope, outcome, seconds
         self.seen.append(operation)
 

@@ -10,7 +10,7 @@ import pytest
 
 from datastore.backends.sql import SqlBackend
 from datastore.document import Place, Span
-from tests.sql.words import HERE, Listener, Statement, actor, apply, ask_everything, at, put
+from tests.sql.words import HERE, Listener, Statement, actor, apply, ask_everything, ask_the_log, at, put
 
 
 def plan(connection: sqlite3.Connection, statement: Statement) -> list[str]:
@@ -63,6 +63,19 @@ async def test_every_statement_searches_an_index(file_store: SqlBackend, connect
         touching = [line for line in lines if " entries" in line]
         assert touching or text.startswith("INSERT"), text
         assert all(line.startswith("SEARCH entries USING ") for line in touching), (text, lines)
+
+
+async def test_every_statement_of_the_audit_log_searches_an_index(
+    file_store: SqlBackend, connection: sqlite3.Connection
+) -> None:
+    listener = Listener(file_store)
+    await ask_the_log(file_store)
+
+    plans = {text: plan(connection, (text, given)) for text, given in listener.heard if " audit" in text}
+    assert len(plans) > 10
+    for text, lines in plans.items():
+        assert not any("TEMP B-TREE" in line for line in lines), (text, lines)
+        assert all("INDEX" in line or "CO-ROUTINE" in line for line in lines), (text, lines)
 
 
 async def test_keys_counts_and_namespaces_never_leave_the_index(

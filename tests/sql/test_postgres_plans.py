@@ -11,7 +11,7 @@ import pytest
 from datastore.backends.sql import SqlBackend, postgres
 from datastore.document import Place, Span
 from datastore.settings import Settings
-from tests.sql.words import HERE, Listener, Statement, actor, apply, ask_everything, at, put
+from tests.sql.words import HERE, Listener, Statement, actor, apply, ask_everything, ask_the_log, at, put
 
 Plan = dict[str, Any]
 KEPT = 2000
@@ -75,6 +75,19 @@ async def test_every_statement_searches_an_index(
         for node in looks(steps):
             assert node["Node Type"] in ("Index Scan", "Index Only Scan"), (text, node)
             assert "Index Cond" in node, (text, node)
+
+
+async def test_every_statement_of_the_audit_log_searches_an_index(
+    server_store: SqlBackend, connection: psycopg.Connection[Any]
+) -> None:
+    listener = Listener(server_store)
+    await ask_the_log(server_store)
+
+    plans = {text: plan(connection, (text, given)) for text, given in listener.heard if " audit" in text}
+    assert len(plans) > 10
+    for text, steps in plans.items():
+        kinds = {node["Node Type"] for node in steps if node["Node Type"] not in ("Limit", "ModifyTable")}
+        assert kinds <= ({"Result"} if text.startswith("INSERT") else {"Index Scan"}), (text, kinds)
 
 
 async def test_keys_counts_and_namespaces_never_leave_the_index(

@@ -12,10 +12,11 @@ from typing import Any
 from sqlalchemy import event
 
 from datastore.backends.sql import SqlBackend
+from datastore.chain import Chain, Deed
 from datastore.document import Place, Span
 from datastore.entry import NEVER, Entry
 from datastore.operations import Applied
-from datastore.ports import Access, Actor, Change, Increment, Removal, Renewal, Write
+from datastore.ports import Access, Actor, Change, Increment, Look, Removal, Renewal, Write
 from datastore.settings import Settings
 from datastore.values import size
 
@@ -130,3 +131,16 @@ async def ask_everything(store: SqlBackend) -> None:
     await store.record([Access(HERE, "k00001", at(0), "reader", 1, now)])
     await store.clear(HERE, "k00007", now)
     await store._collector.collect()
+
+
+async def ask_the_log(store: SqlBackend) -> None:
+    """Have every statement of the audit log said, about rows that are there."""
+    chain = Chain()
+    rows = [chain.add(at(number), Deed(f"user{number % 9}", "agent", key=f"k{number}")) for number in range(1000)]
+    await store.append(rows)
+    await store.trail(rows[500].id, 10)
+    for look in (Look(), Look(user="user1"), Look(agent="agent"), Look(key="k1"), Look(since=at(1), until=at(9))):
+        await store.found(look, None, 10)
+        await store.found(look, rows[1], 10)
+    await store.empty(rows[:2], "nobody")
+    await store.remove(rows[0].chain, 2)

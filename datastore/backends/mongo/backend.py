@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 
 from pymongo import ReadPreference, WriteConcern
 
-from datastore.backends.mongo import opening, restoring
+from datastore.backends.mongo import indexes, ledger, opening, restoring
 from datastore.backends.mongo.documents import UNDECODED
 from datastore.backends.mongo.driver import Client, Database, Listener
 from datastore.backends.mongo.inspection import Inspection
@@ -24,8 +24,8 @@ _COUNTED: Final = WriteConcern(w=1)
 """For counts of reads: a crash may lose the last of them, never data."""
 
 
-class MongoBackend(Inspection, Writer):
-    """Entries in one MongoDB collection; implements `ports.Engine`.
+class MongoBackend(Inspection, Writer, ledger.Auditing):
+    """Entries in one MongoDB collection, and the audit log in one beside it; implements `ports.Engine`.
 
     Args:
         database: a handle of Motor or of PyMongo's async client; whoever made it closes it.
@@ -40,6 +40,9 @@ class MongoBackend(Inspection, Writer):
         options: dict[str, Any] = {"codec_options": UNDECODED, "read_preference": ReadPreference.PRIMARY}
         self._entries = database.get_collection(settings.mongo_collection, write_concern=DURABLE, **options)
         self._counts = database.get_collection(settings.mongo_collection, write_concern=_COUNTED, **options)
+        self._audit = database.get_collection(
+            f"{settings.mongo_collection}.audit", write_concern=DURABLE, **options | {"codec_options": ledger.CODEC}
+        )
         self._database = database
         self._seconds = settings.operation_timeout_seconds
         self._transactions = transactions
@@ -81,7 +84,8 @@ class MongoBackend(Inspection, Writer):
 
     async def prepare(self, at: str = "the given handle") -> None:
         """Make the indexes that are missing; `at` is what messages call the server."""
-        await opening.index(self._entries, at, collect_garbage=self._collect_garbage)
+        await opening.index(self._entries, at, indexes.wanted(collect_garbage=self._collect_garbage))
+        await opening.index(self._audit, at, ledger.INDEXES)
 
     async def aclose(self) -> None:
         """Release connections; idempotent. A handle that was given stays open."""

@@ -23,8 +23,6 @@ GARBAGE: Final = IndexModel(
     partialFilterExpression={"expiresAt": {"$lt": datetime(9999, 1, 1, tzinfo=UTC)}},
 )
 
-NAMES: Final = "userId_namespace_key_expiresAt, expiresAt_garbage"
-
 
 def fault(index: IndexModel, standing: Mapping[str, Any] | None) -> str | None:
     """Return what is wrong with an index, given what the server says of the one of its name; None: nothing."""

@@ -16,11 +16,11 @@ from typing import Any, Final
 
 import pymongo
 from dns.exception import DNSException
+from pymongo import IndexModel
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import InvalidName, OperationFailure, PyMongoError
 
 from datastore.backends.clocks import check_clock
-from datastore.backends.mongo import indexes
 from datastore.backends.mongo.driver import Client, Collection, Database, Listener, client, maybe_await
 from datastore.errors import ConfigurationError, StoreUnavailable
 from datastore.settings import Settings
@@ -93,15 +93,16 @@ async def _warn_of_long_transactions(database: Database, at: str, seconds: float
         )
 
 
-async def index(entries: Collection, at: str, *, collect_garbage: bool = True) -> None:
+async def index(collection: Collection, at: str, wanted: Sequence[IndexModel]) -> None:
     """Make the indexes that are missing.
 
     Raises:
         ConfigurationError: another index stands in the way.
         StoreUnavailable: the server does not answer.
     """
-    with answering(at), pymongo.timeout(INDEXING_SECONDS):
-        await entries.create_indexes(indexes.wanted(collect_garbage=collect_garbage))
+    names = ", ".join(each.document["name"] for each in wanted)
+    with answering(at, names), pymongo.timeout(INDEXING_SECONDS):
+        await collection.create_indexes(list(wanted))
 
 
 async def close(made: Client) -> None:
@@ -114,8 +115,8 @@ async def close(made: Client) -> None:
 
 
 @contextmanager
-def answering(at: str) -> Iterator[None]:
-    """Translate what the driver raises while a start talks to the server."""
+def answering(at: str, names: str = "") -> Iterator[None]:
+    """Translate what the driver raises while a start talks to the server; `names` are those of wanted indexes."""
     try:
         yield
     except DriverConfigurationError as error:
@@ -126,17 +127,17 @@ def answering(at: str) -> Iterator[None]:
             raise StoreUnavailable(
                 f"MongoDB at {at} does not answer. Start it, or correct the URL's host and port; nothing was changed."
             ) from error
-        raise _refusal(error, at) from error
+        raise _refusal(error, at, names) from error
 
 
-def _refusal(error: OperationFailure, at: str) -> Exception:
+def _refusal(error: OperationFailure, at: str, names: str) -> Exception:
     if error.code in _USER_REFUSED:
         return ConfigurationError(
             f"MongoDB at {at} refuses the URL's user. Correct user, password or authSource, or grant it readWrite."
         )
     if error.code in _INDEX_CONFLICTS:
         return ConfigurationError(
-            f"The MongoDB collection at {at} has an index like one of {indexes.NAMES} with other options. "
+            f"The MongoDB collection at {at} has an index like one of {names} with other options. "
             "Drop it; the next start makes it again."
         )
     return StoreUnavailable(f"MongoDB at {at} failed with code {error.code}; its own log says why.")

@@ -9,11 +9,12 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Self
 
-from datastore.backends.sql import atomics, increments, inspection, opening, reads, restoring, server, writes
+from datastore.backends.sql import atomics, increments, inspection, ledger, opening, reads, restoring, server, writes
 from datastore.backends.sql.garbage import Collector
 from datastore.backends.sql.journal import SqlJournal
 from datastore.backends.sql.runner import Runner
 from datastore.backends.sql.schema import to_ms
+from datastore.chain import Row
 from datastore.document import Interest, Place, Span
 from datastore.entry import Entry
 from datastore.errors import StoreUnavailable
@@ -27,6 +28,7 @@ from datastore.ports import (
     Holding,
     Increment,
     Logged,
+    Look,
     Part,
     Position,
     Record,
@@ -191,3 +193,23 @@ class SqlBackend:
     async def past(self, interest: Interest, after: Position, limit: int) -> tuple[list[Logged], Position]:
         """Return the changes of an interest after a position until now; see `Journal.past`."""
         return await self._journal.past(interest, after, limit)
+
+    async def append(self, rows: Sequence[Row]) -> None:
+        """Add rows to the audit log; see `Ledger.append`."""
+        await self._runner.run(lambda job: ledger.append(job, rows), writes=True)
+
+    async def trail(self, after: str, limit: int) -> list[Row]:
+        """Return rows of the audit log in the order of their ids."""
+        return await self._runner.run(lambda job: ledger.read(job, ledger.trail(after, limit)), writes=False)
+
+    async def found(self, look: Look, after: Row | None, limit: int) -> list[Row]:
+        """Return rows of the audit log that are wanted, in the order of time."""
+        return await self._runner.run(lambda job: ledger.read(job, ledger.found(look, after, limit)), writes=False)
+
+    async def empty(self, rows: Sequence[Row], pseudonym: str) -> None:
+        """Take away what rows of the audit log say; see `Ledger.empty`."""
+        await self._runner.run(lambda job: ledger.empty(job, rows, pseudonym), writes=True)
+
+    async def remove(self, chain: str, until: int) -> None:
+        """Remove the beginning of a chain of the audit log."""
+        await self._runner.run(lambda job: job.execute(ledger.removal(chain, until)), writes=True)

@@ -1,4 +1,4 @@
-"""The table of entries, its indexes, and how times are stored; `noted` has what is kept of changes.
+"""The table of entries, its indexes, and how times are stored; `noted` has what is kept of changes, `audited` the log.
 
 Theory of operation:
 
@@ -23,7 +23,7 @@ from typing import Final
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, Text, literal_column
 from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 
-from datastore.backends.sql import noted
+from datastore.backends.sql import audited, noted
 from datastore.backends.sql.dialect import NAME, Dialect
 from datastore.entry import NEVER
 
@@ -83,7 +83,7 @@ INDEXES: Final = (
     Index("entries_by_expiry", entries.c.expires_at, sqlite_where=EXPIRES, postgresql_where=EXPIRES),
 )
 
-NAMES: Final = frozenset({entries.name, *(str(each.name) for each in INDEXES), *noted.NAMES})
+NAMES: Final = frozenset({entries.name, *(str(each.name) for each in INDEXES), *noted.NAMES, *audited.NAMES})
 
 
 PARTS: Final = (*(str(each.name) for each in INDEXES), *noted.PARTS)
@@ -96,4 +96,5 @@ def creation(dialect: Dialect) -> list[ExecutableDDLElement]:
         CreateTable(entries, if_not_exists=True),
         *(CreateIndex(each, if_not_exists=True) for each in INDEXES),
         *noted.creation(dialect),
+        *audited.creation(),
     ]
