@@ -10,8 +10,10 @@ from typing import Any
 
 from datastore.errors import ConfigurationError
 from datastore.ports import Clock, Engine
+from datastore.service.audit import Audit
+from datastore.service.heads import Heads
 from datastore.service.store import Store
-from datastore.settings import Settings, load
+from datastore.settings import Auditing, Settings, load
 
 GROUP = "datastore.backends"
 
@@ -26,21 +28,27 @@ class SystemClock:
 
 @asynccontextmanager
 async def open_store(
-    url: str | None = None, *, settings: Settings | None = None, clock: Clock | None = None
+    url: str | None = None,
+    *,
+    settings: Settings | None = None,
+    clock: Clock | None = None,
+    audit: Auditing | None = None,
 ) -> AsyncIterator[Store]:
-    """Open a store, and close it with what was counted written.
+    """Open a store, and close it with what was counted and noted written.
 
     Args:
         url: `sqlite:///FILE`, `postgresql://HOST/DATABASE`, `mongodb://HOST/DATABASE`; default: the settings' URL.
         settings: frozen settings; default: from the environment.
         clock: where time comes from; default: the machine.
+        audit: what the audit log notes: `none`, `writes` or `all`; default: the settings'.
 
     Raises:
         ConfigurationError: the URL or a setting is unusable; the message has the remedy.
-        StoreUnavailable: the server does not answer.
+        StoreUnavailable: the server does not answer; at the end, rows of the audit log are lost.
     """
     settings = settings or load(url=url)
     clock = clock or SystemClock()
+    heads = Heads(settings.audit_heads)
     engine = await open_engine(url or settings.url, settings, clock)
     try:
         store = Store(
@@ -48,6 +56,13 @@ async def open_store(
             clock=clock,
             flush_seconds=settings.flush_seconds,
             timeout_seconds=settings.operation_timeout_seconds,
+            audit=Audit(
+                engine,
+                clock,
+                audit or settings.audit,
+                heads=heads,
+                wait_seconds=settings.operation_timeout_seconds,
+            ),
         )
     except BaseException:
         await engine.aclose()

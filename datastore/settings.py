@@ -15,6 +15,9 @@ from datastore.errors import ConfigurationError
 
 PREFIX = "DATASTORE_"
 
+Auditing = Literal["none", "writes", "all"]
+"""What the audit log notes: nothing; writes, deletes and refusals; or reads too."""
+
 
 def default_url() -> str:
     """Return the URL of the embedded store in the platform's data directory.
@@ -41,6 +44,8 @@ class Settings(BaseModel):
     connect_timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="how long a start waits for a server")
     operation_timeout_seconds: float = Field(default=10.0, gt=0, le=300, description="deadline of one operation")
     flush_seconds: float = Field(default=1.0, gt=0, le=60, description="how often counted reads are written")
+    audit: Auditing = Field(default="none", description="what the audit log notes: `none`, `writes` or `all`")
+    audit_heads: str | None = Field(default=None, description="a file that the audit log's heads are added to")
     isolation: str = Field(default="strict", description="the sandbox level")
     launcher: str | None = Field(default=None, description="the command of the level `external`, in a shell's words")
     site_packages: str | None = Field(default=None, description="a folder of packages that agents may import")

@@ -31,6 +31,7 @@ from datastore.operations import (
 )
 from datastore.ports import Clock, Engine, Observer
 from datastore.service import atomics, policy, reads, writes
+from datastore.service.audit import Audit
 from datastore.service.tracking import Tracking
 from datastore.service.watching import Watching
 
@@ -51,6 +52,7 @@ class Store:
         flush_seconds: how often counted reads are written.
         timeout_seconds: deadline of an operation that takes the engine several steps.
         observers: told of every operation, after tracking.
+        audit: told of every operation, and asked before it, if it is on; the store closes it.
     """
 
     def __init__(
@@ -61,13 +63,16 @@ class Store:
         flush_seconds: float = 1.0,
         timeout_seconds: float = 10.0,
         observers: Sequence[Observer] = (),
+        audit: Audit | None = None,
     ) -> None:
         self.engine = engine
         self.clock = clock
         self._timeout_seconds = timeout_seconds
         self._watching = Watching(engine, clock, timeout_seconds)
         self._tracking = Tracking(engine, clock, flush_seconds)
-        self._observers: tuple[Observer, ...] = (self._tracking, *observers)
+        self.audit = audit or Audit(engine, clock)
+        self._audited = self.audit.notes != "none"
+        self._observers: tuple[Observer, ...] = (self._tracking, *observers, *([self.audit] if self._audited else []))
         self._home = (os.getpid(), asyncio.get_running_loop())
         self._dependents: set[Dependent] = set()
 
@@ -83,12 +88,14 @@ class Store:
             DataStoreError: refused, in conflict, or the engine is away.
         """
         started = time.perf_counter()
+        self._check_home()
+        if self._audited:
+            await self.audit.admit(operation)
         try:
-            self._check_home()
             now = moment(self.clock.now())
             policy.require(scope, operation, now)
             answer = await self._answer(scope, operation, now)
-        except Exception as error:
+        except BaseException as error:
             self._tell(scope, operation, error, started)
             raise
         self._tell(scope, operation, answer, started)
@@ -108,16 +115,21 @@ class Store:
         self._dependents.discard(dependent)
 
     async def aclose(self) -> None:
-        """Close what uses the store, write counted reads, release the engine."""
+        """Close what uses the store, write counted reads and the audit log, release the engine.
+
+        Raises:
+            StoreUnavailable: rows of the audit log are lost.
+        """
         for dependent in list(self._dependents):
             await dependent.close()
         await self._watching.aclose()
         try:
             await self._tracking.aclose()
+            await self.audit.aclose()
         finally:
             await self.engine.aclose()
 
-    def _tell(self, scope: Scope, operation: Operation, outcome: Answer | Exception, started: float) -> None:
+    def _tell(self, scope: Scope, operation: Operation, outcome: Answer | BaseException, started: float) -> None:
         seconds = time.perf_counter() - started
         for observer in self._observers:
             observer.saw(scope, operation, outcome, seconds)

@@ -11,6 +11,7 @@ import pytest
 from datastore import Grant, Scope
 from datastore.backends.mongo import MongoBackend
 from datastore.errors import AccessDenied, InvalidName, ValueNotStorable
+from datastore.service.audit import Audit
 from datastore.service.store import Store
 from sandbox import ConnectedDataStore, connect
 from tests.mongo.words import Trips
@@ -119,6 +120,28 @@ async def test_all_reads_between_two_flushes_are_written_in_one_trip(
     assert trips.take() == ["update"]
     await store.flush()
     assert trips.take() == []
+
+
+async def test_the_audit_log_adds_no_trip_before_an_answer_and_one_for_all_rows_of_a_flush(
+    backend: MongoBackend, clock: ManualClock, trips: Trips
+) -> None:
+    audit = Audit(backend, clock, "all", flush_seconds=NEVER_FLUSH)
+    store = Store(backend, clock=clock, flush_seconds=NEVER_FLUSH, audit=audit)
+    agent = connect(store, user="alice", agent="a").use_namespace("n")
+    for call, commands in (
+        (lambda: agent.aio.set("k", 1), ["update"]),
+        (lambda: agent.aio.get("k"), ["find"]),
+        (lambda: agent.aio.set_many(HUNDRED), ["update"]),
+        (lambda: agent.aio.get_many(HUNDRED), ["find"]),
+        (agent.aio.get_all, ["find"]),
+        (agent.aio.clear, ["delete"]),
+    ):
+        await call()
+        assert trips.take() == commands
+    await audit.flush()
+    [command] = trips.commands
+    assert (command["update"], len(command["updates"])) == ("entries.audit", 1 + 1 + 100 + 100 + 101 + 1)
+    await store.aclose()
 
 
 @pytest.mark.parametrize(
