@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from admin.cli import survey, transfer
+from admin.cli import audit, survey, transfer
 from admin.cli.options import (
     DEFAULT_NAMESPACE,
     AsJson,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 app.add_typer(survey.app)
 app.add_typer(transfer.app)
+app.add_typer(audit.app, name="audit")
 
 
 @app.callback(invoke_without_command=True)

@@ -115,7 +115,7 @@ async def delete(store: Store, area: Area, selection: Selection, consent: Consen
     """Say what a deletion takes, ask, do it, and say what went."""
     loss = await changes.loss(store, area, selection)
     taken = f"{_described(selection, loss)} of {area}"
-    if not (consent.yes or consent.dry_run) and not await _confirmed(f"Delete {taken}? [y/N] "):
+    if not (consent.yes or consent.dry_run) and not await confirmed(f"Delete {taken}? [y/N] "):
         note("nothing was deleted")
         return ExitCode.REFUSED
     if consent.yes and not consent.dry_run:
@@ -140,7 +140,7 @@ def _outcome(area: Area, loss: Loss, deleted: int, consent: Consent) -> dict[str
     return {**found, "deleted": deleted, "dry_run": consent.dry_run}
 
 
-async def _confirmed(question: str) -> bool:
+async def confirmed(question: str) -> bool:
     """Ask on the terminal; whatever is not yes is no.
 
     The loop waits for the line, because a blocked read would swallow the first Ctrl-C.
