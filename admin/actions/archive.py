@@ -15,11 +15,12 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import BinaryIO, Final, Literal, cast
 
 from admin.actions.archive_reader import Reader
 from admin.actions.archive_writer import Writer
-from admin.actions.subject import NotFound, Owner
+from admin.actions.subject import NotFound, Owner, deed
 from datastore import names
 from datastore.document import Place, Span, moment
 from datastore.entry import Entry
@@ -81,6 +82,8 @@ async def export(store: Store, owner: Owner, namespace: str | None, sink: Binary
         while True:
             place = Place(owner.id, name)
             page, after = await store.engine.scan(place, Span(after=after), moment(store.clock.now()))
+            async with store.audit.noting(len(page), read=True) as noted:
+                noted += [deed(owner, "export", each) for each in page]
             for each in page:
                 writer.add(each)
             progress(len(page))
@@ -171,13 +174,22 @@ async def _restore(store: Store, arrival: Arrival, chunk: list[Entry], done: Res
     done.expired += len(chunk) - len(live)
     place = Place(arrival.owner.id, chunk[0].namespace)
     replace = arrival.rule(place.namespace) == "overwrite"
-    standing = set(await store.engine.restore(place, live, now, replace=replace) if live else ())
+    standing = await _written(store, arrival.owner, live, now, replace=replace) if live else set()
     done.restored += len(live) - len(standing)
     done.bytes += sum(each.size_bytes for each in live if each.key not in standing)
     left = [each for each in live if each.key in standing]
     unchanged = await _unchanged(store, arrival, left, f"{done.restored:,} entries were written before")
     done.unchanged += unchanged
     done.skipped += len(left) - unchanged
+
+
+async def _written(store: Store, owner: Owner, live: list[Entry], now: datetime, *, replace: bool) -> set[str]:
+    """Write entries and note it; return the keys whose entries were left standing."""
+    async with store.audit.noting(len(live)) as noted:
+        noted += [deed(owner, "restore", each, "unknown") for each in live]
+        standing = set(await store.engine.restore(Place(owner.id, live[0].namespace), live, now, replace=replace))
+        noted[:] = [deed(owner, "restore", each) for each in live if each.key not in standing]
+    return standing
 
 
 async def _unchanged(store: Store, arrival: Arrival, entries: list[Entry], so_far: str) -> int:

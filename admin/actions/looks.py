@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Final
 
-from admin.actions.subject import Area, NotFound, Owner
+from admin.actions.subject import Area, NotFound, Owner, deed
 from datastore import names
 from datastore.document import Span, moment
 from datastore.entry import Entry
@@ -58,7 +58,9 @@ async def entry(store: Store, area: Area, key: str) -> Entry:
         NotFound: there is none.
         InvalidName: the key is unusable.
     """
-    found, _ = await store.engine.get(area.place, [names.name("key", key)], moment(store.clock.now()))
+    async with store.audit.noting(1, read=True) as noted:
+        found, _ = await store.engine.get(area.place, [names.name("key", key)], moment(store.clock.now()))
+        noted += [deed(area.owner, "get", each) for each in found]
     if not found:
         raise NotFound(f"{area} has no key {key!r}.")
     return found[0]

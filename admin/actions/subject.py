@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from datastore import names
+from datastore.chain import Deed
 from datastore.document import Place
+from datastore.entry import Entry
 from datastore.errors import DataStoreError, InvalidArgument
 from datastore.models import Scope, operator_scope
 from datastore.service import policy
@@ -75,6 +77,13 @@ class Area:
 def scope(owner: Owner) -> Scope:
     """Return the scope in which an operator of this process acts on an owner's data."""
     return operator_scope(owner.id, operator_name())
+
+
+def deed(owner: Owner, operation: str, entry: Entry, outcome: str = "done") -> Deed:
+    """Return what the audit log says of something that an operator did to an entry past operations."""
+    who = scope(owner)
+    about = (owner.id, entry.namespace, entry.key, entry.size_bytes, entry.version)
+    return Deed(who.user, who.agent, who.run, operation, *about, outcome=outcome)
 
 
 def operator_name() -> str:

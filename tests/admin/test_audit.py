@@ -267,6 +267,29 @@ async def _log(url: str, *heads: Path) -> tuple[Check, list[Finding], list[Row]]
         return check, found, [row async for page in audit.rows(store, Look()) for row in page]
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_what_operators_do_is_noted_as_theirs(
+    url: str, datastore: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert url
+    archive = tmp_path / "archive"
+    monkeypatch.setenv("DATASTORE_AUDIT", "all")
+    datastore("admin", "set", "k", "1", "--user", "alice")
+    datastore("admin", "show", "k", "--user", "alice")
+    archive.write_text(datastore("admin", "export", "--user", "alice").out)
+    datastore("admin", "import", "--user", "bob", str(archive))
+    datastore("admin", "delete", "k", "--user", "alice", "--yes")
+    told = datastore("admin", "audit", "show", "--json").objects
+    assert [(each["operation"], each["owner"], each["key"], each["outcome"]) for each in told] == [
+        ("put", "alice", "k", "done"),
+        ("get", "alice", "k", "done"),
+        ("export", "alice", "k", "done"),
+        ("restore", "bob", "k", "done"),
+        ("delete", "alice", "k", "done"),
+    ]
+    assert all(each["by_agent"].startswith("@admin/") for each in told)
+
+
 async def test_a_user_is_taken_out_and_the_chains_stay_whole(url: str, clock: Clock, file: Path) -> None:
     async with host(url, clock, file) as store:
         for number in range(3):
