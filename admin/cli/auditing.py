@@ -85,12 +85,16 @@ def moment_of(option: str, text: str, *, ages_only: bool = False) -> datetime:
         now = datetime.now(UTC)
         return now - min(age, now - datetime(1970, 1, 1, tzinfo=UTC))
     try:
-        when = None if ages_only else datetime.fromisoformat(text)
-    except ValueError:
+        when = None if ages_only else _in_utc(datetime.fromisoformat(text))
+    except (ValueError, OverflowError):
         when = None
     if when is None:
         forms = "an age such as 90d or 36h" if ages_only else "a time such as 2026-11-20T12:00, or an age such as 36h"
         raise InvalidArgument(f"{option} takes {forms}, got {text!r}.")
+    return when
+
+
+def _in_utc(when: datetime) -> datetime:
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
 

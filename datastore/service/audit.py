@@ -37,6 +37,7 @@ MOST_PENDING: Final = 20_000
 """Rows that wait to be written, or are kept room for, at most; one operation needs 1,000 at most."""
 BATCH_ROWS: Final = 1000
 """What is written at a time; others' writes have their turn between."""
+_AT_A_TIME: Final = 50
 
 
 class Audit:
@@ -155,14 +156,19 @@ class Audit:
         async with self._flushing:
             left = len(self._batch) + len(self._noted)
             while left > 0:
-                if not self._batch:
-                    some = [self._noted.popleft() for _ in range(min(BATCH_ROWS, len(self._noted)))]
-                    self._batch = [self._chain.add(*each) for each in some]
+                await self._fill()
                 await self._ledger.append(self._batch)
                 written, self._batch = self._batch, []
                 left -= len(written)
                 self._give(len(written))
                 await self._heads.tell(written[-1].head)
+
+    async def _fill(self) -> None:
+        """Chain rows that wait, a few at a time, so that nobody's answer waits for many."""
+        while self._noted and len(self._batch) < BATCH_ROWS:
+            self._batch.append(self._chain.add(*self._noted.popleft()))
+            if len(self._batch) % _AT_A_TIME == 0:
+                await asyncio.sleep(0)
 
     async def aclose(self) -> None:
         """Admit nothing more, wait for what is being done, and write the rest.
@@ -179,7 +185,7 @@ class Audit:
             async with asyncio.timeout(self._wait_seconds):
                 await self._settled.wait()
         except TimeoutError as error:
-            lost = len(self._batch) + len(self._noted)
+            lost = len(self._batch) + len(self._noted) + self._inside
             raise StoreUnavailable(
                 f"{lost:,} rows of the audit log are lost: the store did not take them before it was closed."
             ) from error

@@ -354,6 +354,7 @@ async def test_rows_that_somebody_else_removed_from_the_beginning_are_found(url:
     ("words", "complaint"),
     [
         (("show", "--since", "now"), "--since takes a time such as"),
+        (("show", "--until", "0001-01-01T00:00+14:00"), "--until takes a time such as"),
         (("prune", "--older-than", "2026-01-01", "--yes"), "--older-than takes an age such as 90d or 36h, got"),
         (("prune", "--older-than", "2h", "--yes"), "rows younger than a day may still be gone on from"),
         (("prune", "--older-than", "2d"), "no terminal to confirm"),
