@@ -7,6 +7,7 @@ side, so it uses nothing but the standard library.
 
 import ctypes
 import importlib
+import itertools
 import json
 import os
 import re
@@ -55,7 +56,7 @@ def namespaces(_planted: dict[str, str]) -> None:
 def writing(_planted: dict[str, str]) -> None:
     """Whatever can be written can be filled, or left behind for the next guest."""
     # A folder that cannot be listed may be writable all the same.
-    for folder in [*FOLDERS, *(found for found, _folders, _files in os.walk("/"))]:
+    for folder in itertools.chain(FOLDERS, (found for found, _folders, _files in os.walk("/"))):
         target = Path(folder, f"probe-{os.getpid()}")
         if can_open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY):
             target.unlink()
