@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import sqlite3
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -172,6 +173,17 @@ async def without_guest(store: Store, name: str, times: int) -> None:
             line(f"the same, {name}, {shown}", (time.perf_counter() - began) / times * 1e6, "us")
 
 
+def bare(file: Path, times: int) -> None:
+    """Measure the same look without the store: the driver's own, from a file that was opened before."""
+    with closing(sqlite3.connect(file)) as connection:
+        began = time.perf_counter()
+        for _ in range(times):
+            connection.execute(
+                "SELECT value FROM entries WHERE id = ?", (Place("alice", "default").id("k"),)
+            ).fetchone()
+        line("the same, SQLite, straight on the driver", (time.perf_counter() - began) / times * 1e6, "us")
+
+
 async def main() -> None:
     """Print every figure."""
     sys.stdout.write(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}\n")
@@ -191,6 +203,7 @@ async def main() -> None:
             await round_trips(store, "SQLite", (None, None))
             await without_guest(instant, "instant", 2000)
             await without_guest(store, "SQLite", 1000)
+            bare(Path(folder, "bench.db"), 1000)
 
 
 if __name__ == "__main__":
