@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import StaticPool
 
 from datastore.backends.sql.dialect import Lane
+from datastore.backends.sql.visits import Connection
 
 insert: Final = sqlite.insert
 BEGIN_WRITE: Final = "BEGIN IMMEDIATE"
@@ -58,7 +59,7 @@ def lanes(path: str | None) -> tuple[Lane, Lane]:
 def _engine(path: str | None, pragmas: dict[str, object], **options: Any) -> AsyncEngine:
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=path or ":memory:"),
-        connect_args={"timeout": BUSY_SECONDS},
+        connect_args={"timeout": BUSY_SECONDS, "async_creator_fn": Connection},
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
         hide_parameters=True,
