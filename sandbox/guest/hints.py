@@ -6,7 +6,7 @@ import ast
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from datastore.errors import Conflict, InvalidArgument, UnknownVerb
@@ -257,19 +257,23 @@ def spoken(verb: str) -> str:
     return "atomic().commit" if verb == "commit" else verb
 
 
-def awaited_verbs(tree: ast.AST, verbs: Collection[str]) -> Iterator[tuple[str, int]]:
-    """Give verb and line of each `await X.verb(...)` in a source, where X is not an `aio` face.
+def awaited_verbs(tree: ast.AST, verbs: Collection[str]) -> list[tuple[str, int]]:
+    """Return verb and line of each `await X.verb(...)` in a source, where X is not an `aio` face.
 
     Only `data_store` itself and what is plainly made from it is judged; other objects may have methods of these names.
     Where the source gives that name to something else, nothing is judged before the run.
     """
-    if any(_renames(node) for node in ast.walk(tree)):
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Await) and isinstance(node.value, ast.Call):
-            function = node.value.func
-            if isinstance(function, ast.Attribute) and function.attr in verbs and _is_sync_face(function.value):
-                yield spoken(function.attr), node.lineno
+    calls = [
+        (node.value.func, node.lineno)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Await) and isinstance(node.value, ast.Call)
+    ]
+    found = [
+        (spoken(function.attr), line)
+        for function, line in calls
+        if isinstance(function, ast.Attribute) and function.attr in verbs and _is_sync_face(function.value)
+    ]
+    return found if found and not any(_renames(node) for node in ast.walk(tree)) else []
 
 
 def _renames(node: ast.AST) -> bool:

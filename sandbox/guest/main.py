@@ -175,8 +175,9 @@ def _run(channel: Channel, start: dict[str, Any]) -> Any:
     file, code = start["file"], start["code"]
     linecache.cache[file] = (len(code), None, code.splitlines(keepends=True), file)
     tree = ast.parse(code, file)
-    for name, line in hints.awaited_verbs(tree, _VERBS):
-        raise hints.awaited_verb(name, line, done=False)
+    if "await" in code:  # Looking through the tree takes longer than making it.
+        for name, line in hints.awaited_verbs(tree, _VERBS):
+            raise hints.awaited_verb(name, line, done=False)
     store = DataStore(channel)
     sys.modules["data_store"] = store  # type: ignore[assignment]  # `import data_store` gives the object itself
     module = types.ModuleType(_AGENT)
