@@ -66,7 +66,9 @@ def _unlike_a_line(entry: Entry, *, whole: bool = False) -> str | None:
             line.entry()
     except ValidationError as error:
         return archive_reader.reason(error)
-    except (AttributeError, TypeError, ValueError, DataStoreError) as error:
+    except AttributeError:
+        return "one of its times is none"
+    except (TypeError, ValueError, DataStoreError) as error:
         return str(error)
     return None
 

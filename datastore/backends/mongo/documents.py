@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import bson
-from bson.codec_options import CodecOptions, TypeDecoder, TypeRegistry
+from bson.codec_options import CodecOptions, DatetimeConversion, TypeDecoder, TypeRegistry
+from bson.errors import InvalidBSON
 from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 
@@ -46,6 +47,7 @@ UNDECODED: Final[CodecOptions[RawBSONDocument]] = CodecOptions(
     document_class=RawBSONDocument, tz_aware=True, tzinfo=UTC, type_registry=_TYPES
 )
 """How collections are read; `plain` decodes."""
+_ANY: Final = _PLAIN.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
 
 def plain(document: Mapping[str, Any]) -> Document:
@@ -90,8 +92,12 @@ def entry(document: Document) -> Entry:
     )
 
 
-def record(document: Document) -> Record:
-    """Return what a plain document holds, whatever that is."""
+def record(stored: Mapping[str, Any]) -> Record:
+    """Return what a document holds, whatever that is."""
+    try:
+        document = plain(stored)
+    except InvalidBSON:  # A time that no `datetime` can say, which others have put there.
+        document = bson.decode(cast(RawBSONDocument, stored).raw, _ANY)
     owner = document.get("userId")
     whose = owner if isinstance(owner, str) else None
     try:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from datastore.backends.mongo import documents, errors, indexes, ranges
+from pymongo import IndexModel
+
+from datastore.backends.mongo import documents, errors, indexes, ledger, ranges
+from datastore.backends.mongo.driver import Collection
 from datastore.backends.mongo.reads import Reader
 from datastore.backends.mongo.statements import BY_ID, LONG_AGO, live
 from datastore.document import Place, Span
@@ -26,6 +30,7 @@ _OWNER: Final = {
 class Inspection(Reader):
     """The operators' part of the backend."""
 
+    _audit: Collection
     _collect_garbage: bool
 
     async def usage(self, owner: str, now: datetime) -> dict[str, Holding]:
@@ -64,16 +69,21 @@ class Inspection(Reader):
         wanted = {"_id": ranges.starting(begin) | {"$gt": after or begin}, "expiresAt": {"$ne": LONG_AGO}}
         with errors.translated(write=False):
             cursor = self._entries.find(wanted, {"value": 0}, sort=BY_ID, limit=limit, batch_size=limit, hint=BY_ID)
-            return [documents.record(documents.plain(each)) for each in await cursor.to_list()]
+            return [documents.record(each) for each in await cursor.to_list()]
 
     async def parts(self, *, thorough: bool) -> list[Part]:
         """Return the indexes, and whether every document has an id of the store's form."""
         del thorough  # A server looks after its own files.
+        wanted = indexes.wanted(collect_garbage=self._collect_garbage)
+        entries = await self._indexes(self._entries, "", wanted)
+        audit = await self._indexes(self._audit, "audit ", ledger.INDEXES)
+        return [*entries, *audit, await self._ids()]
+
+    async def _indexes(self, collection: Collection, before: str, wanted: Sequence[IndexModel]) -> list[Part]:
         with errors.translated(write=False):
-            standing = await self._entries.index_information()
-        known = [(each.document["name"], each) for each in indexes.wanted(collect_garbage=self._collect_garbage)]
-        told = [Part(name, indexes.fault(each, standing.get(name))) for name, each in known]
-        return [*told, await self._ids()]
+            standing = await collection.index_information()
+        named = {each.document["name"]: each for each in wanted}
+        return [Part(before + name, indexes.fault(each, standing.get(name))) for name, each in named.items()]
 
     async def _ids(self) -> Part:
         """Look for documents that lists would show and that no verb could read, from the index of ids alone."""

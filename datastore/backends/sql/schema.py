@@ -86,7 +86,7 @@ INDEXES: Final = (
 NAMES: Final = frozenset({entries.name, *(str(each.name) for each in INDEXES), *noted.NAMES, *audited.NAMES})
 
 
-PARTS: Final = (*(str(each.name) for each in INDEXES), *noted.PARTS)
+PARTS: Final = (*(str(each.name) for each in (*INDEXES, *audited.INDEXES)), *noted.PARTS)
 """The indexes and triggers by name."""
 
 
