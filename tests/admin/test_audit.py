@@ -234,6 +234,7 @@ def test_a_host_that_is_killed_loses_the_last_second_at_most_and_no_chain_breaks
         while not all(file.read_text().count("\n") > 1 for file in (killed, ended)):
             for heard, scribe in zip(acknowledged, (victim, other), strict=True):
                 heard.append(_out(scribe).readline())
+                assert heard[-1], "the host ended"
         victim.kill()
         assert other.stdin is not None
         other.stdin.close()
