@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.packages import packages_for_agents
-from tests.servers.mongo import mongod
-from tests.servers.postgres import postgres
+from tests.servers.lending import Databases
+from tests.servers.mongo import empty_database, fresh_database, mongod
+from tests.servers.postgres import empty_postgres, fresh_postgres, postgres
 from tests.world import BACKENDS, REAL, Loop, Servers, World, world
 
 
@@ -42,10 +43,29 @@ def host_loop() -> Iterator[Loop]:
 
 
 @pytest.fixture(scope="session")
+def mongo_databases(server: str) -> Iterator[Databases]:
+    lending = Databases(server, fresh_database, empty_database)
+    yield lending
+    lending.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_databases(postgres_server: str) -> Iterator[Databases]:
+    lending = Databases(postgres_server, fresh_postgres, empty_postgres)
+    yield lending
+    lending.close()
+
+
+@pytest.fixture(scope="session")
 def servers(request: pytest.FixtureRequest) -> Servers:
     """Start a server only for those tests that talk to it."""
-    fixtures = {"mongodb": "server", "postgresql": "postgres_server"}
-    return lambda scheme: str(request.getfixturevalue(fixtures[scheme]))
+    fixtures = {"mongodb": "mongo_databases", "postgresql": "postgres_databases"}
+
+    def databases(scheme: str) -> Databases:
+        found: Databases = request.getfixturevalue(fixtures[scheme])
+        return found
+
+    return databases
 
 
 @pytest.fixture(params=BACKENDS)

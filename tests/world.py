@@ -18,9 +18,8 @@ from datastore.operations import Answer, Operation
 from datastore.ports import Clock, Engine
 from datastore.service.store import Store
 from sandbox import ConnectedDataStore, connect
+from tests.servers.lending import Databases
 from tests.servers.mock_mongo import mock_backend
-from tests.servers.mongo import fresh_database
-from tests.servers.postgres import fresh_postgres
 
 T = TypeVar("T")
 
@@ -28,8 +27,8 @@ REAL: Final = ("sqlite", "postgresql", "motor", "pymongo")
 BACKENDS: Final = (*REAL, "mock")
 SEPARATE: Final = ("sqlite", "postgresql", "motor")
 """One of each engine that several processes can open."""
-Servers = Callable[[str], str]
-"""The URL of a real server, by the scheme of its URLs; it is started when it is first asked for."""
+Servers = Callable[[str], Databases]
+"""The databases of a real server, by the scheme of its URLs; it is started when it is first asked for."""
 
 NEVER_FLUSH: Final = 3600.0
 WAIT_SECONDS: Final = 60
@@ -114,7 +113,7 @@ class World:
 
 @contextmanager
 def world(loop: Loop, backend: str, folder: Path, servers: Servers) -> Iterator[World]:
-    """Open a store on a fresh database of a backend."""
+    """Open a store on an empty database of a backend."""
     clock = ManualClock()
     opening = opened(backend, folder, servers, clock)
     store = loop.run(opening.__aenter__())
@@ -150,12 +149,12 @@ async def _engine(backend: str, url: str, clock: Clock) -> Engine:
 
 @contextmanager
 def address(backend: str, folder: Path, servers: Servers) -> Iterator[str]:
-    """Yield the URL of a fresh database of a backend."""
+    """Yield the URL of an empty database of a backend."""
     if backend in ("motor", "pymongo"):
-        with fresh_database(servers("mongodb")) as url:
+        with servers("mongodb").lent() as url:
             yield url
     elif backend == "postgresql":
-        with fresh_postgres(servers("postgresql")) as url:
+        with servers("postgresql").lent() as url:
             yield url
     else:
         yield f"sqlite:///{folder / 'store.db'}"

@@ -15,8 +15,6 @@ from datastore.models import operator_scope
 from datastore.operations import Apply, Put
 from sandbox import ConnectedDataStore, connect
 from tests.admin.words import Ended, environment
-from tests.servers.mongo import fresh_database
-from tests.servers.postgres import fresh_postgres
 from tests.world import Servers
 
 Command = Callable[..., Ended]
@@ -28,9 +26,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers) -> Ite
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'store.db'}"
         return
-    fresh = fresh_database if request.param == "mongodb" else fresh_postgres
-    with fresh(servers(request.param)) as made:
-        yield made
+    with servers(request.param).lent() as empty:
+        yield empty
 
 
 @pytest.fixture

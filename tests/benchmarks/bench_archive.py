@@ -19,8 +19,9 @@ from typing import Final
 from sandbox import ConnectedDataStore, connect
 from tests.admin.archives import MOST_RESIDENT_KIB, fill_large, measured
 from tests.admin.words import environment
-from tests.servers.mongo import mongod
-from tests.servers.postgres import postgres
+from tests.servers.lending import Databases
+from tests.servers.mongo import empty_database, fresh_database, mongod
+from tests.servers.postgres import empty_postgres, fresh_postgres, postgres
 from tests.world import address
 
 ENTRIES: Final = 100_000
@@ -91,11 +92,16 @@ def main() -> int:
     """Print every figure; return 1 where a promise was not kept."""
     sys.stdout.write(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}\n")
     with mongod() as mongo, postgres() as postgresql:
-        servers = {"mongodb": mongo, "postgresql": postgresql}
+        servers = {
+            "mongodb": Databases(mongo, fresh_database, empty_database),
+            "postgresql": Databases(postgresql, fresh_postgres, empty_postgres),
+        }
         fine = []
         for backend in BACKENDS:
             with tempfile.TemporaryDirectory() as name, address(backend, Path(name), servers.__getitem__) as url:
                 fine.append(engine(backend, url, Path(name)))
+        for each in servers.values():
+            each.close()
     return 0 if all(fine) else 1
 
 

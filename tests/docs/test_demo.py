@@ -6,8 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +13,6 @@ import pytest
 
 from tests.docs.pages import ROOT, blocks
 from tests.docs.playing import environment
-from tests.servers.mongo import fresh_database
-from tests.servers.postgres import fresh_postgres
 from tests.world import Servers
 
 DEMO: Final = ROOT / "docs" / "examples" / "demo.py"
@@ -67,11 +63,9 @@ def without_numbers(line: str) -> str:
     return re.sub(r"[ \d.]*\d[\d.]*", " N", line).rstrip()
 
 
-@pytest.mark.parametrize(("fresh", "scheme"), [(fresh_database, "mongodb"), (fresh_postgres, "postgresql")])
-def test_the_demo_works_on_a_server_and_again_on_what_it_left_there(
-    servers: Servers, fresh: Callable[[str], AbstractContextManager[str]], scheme: str
-) -> None:
-    with fresh(servers(scheme)) as url:
+@pytest.mark.parametrize("scheme", ["mongodb", "postgresql"])
+def test_the_demo_works_on_a_server_and_again_on_what_it_left_there(servers: Servers, scheme: str) -> None:
+    with servers(scheme).lent() as url:
         first, second = demo(url), demo(DATASTORE_URL=url)
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert first.stdout.startswith(f"Store: {scheme}.")

@@ -25,7 +25,7 @@ from sandbox.guest.verbs import DataStore
 from sandbox.guest.watching import Change
 from tests.contract.test_state_machine import StoreMachine
 from tests.sandbox.conftest import RUN_AS
-from tests.world import WAIT_SECONDS, Loop, World, world
+from tests.world import WAIT_SECONDS, Loop, Servers, World, world
 
 RELAY = '''
 import base64, pickle
@@ -174,11 +174,11 @@ class SandboxedWorld(World):
 
 
 def test_any_sequence_of_verbs_in_a_guest_does_what_it_does_to_a_dict(
-    host_loop: Loop, tmp_path_factory: pytest.TempPathFactory
+    host_loop: Loop, tmp_path_factory: pytest.TempPathFactory, servers: Servers
 ) -> None:
     def open_world(stack: ExitStack) -> World:
         folder: Path = tmp_path_factory.mktemp("guest")
-        base = stack.enter_context(world(host_loop, "sqlite", folder, lambda _scheme: ""))
+        base = stack.enter_context(world(host_loop, "sqlite", folder, servers))
         return SandboxedWorld(base, stack)
 
     # A lock is held by an object of the guest's own, which no relay can hand out.
@@ -193,8 +193,8 @@ def test_any_sequence_of_verbs_in_a_guest_does_what_it_does_to_a_dict(
     )
 
 
-def test_the_relay_tells_of_errors(host_loop: Loop, tmp_path: Path) -> None:
-    with world(host_loop, "sqlite", tmp_path, lambda _scheme: "") as base, ExitStack() as stack:
+def test_the_relay_tells_of_errors(host_loop: Loop, tmp_path: Path, servers: Servers) -> None:
+    with world(host_loop, "sqlite", tmp_path, servers) as base, ExitStack() as stack:
         store = SandboxedWorld(base, stack).agent()
         with pytest.raises(DataStoreError, match="key must be a string"):
             store.get(5)

@@ -73,6 +73,14 @@ def fresh_database(server: str) -> Iterator[str]:
             client.drop_database(name)
 
 
+def empty_database(url: str) -> None:
+    """Remove every document of a database; indexes stay."""
+    with pymongo.MongoClient[dict[str, Any]](url) as client:
+        database = client.get_default_database()
+        for name in database.list_collection_names():
+            database[name].delete_many({})
+
+
 def database(server: str, name: str) -> str:
     """Return a server's URL with a database's name in it; users stay those of the server's own database."""
     address, _, options = server.partition("?")

@@ -68,6 +68,21 @@ def fresh_postgres(server: str) -> Iterator[str]:
         _command(server, "DROP DATABASE {} WITH (FORCE)", name)
 
 
+def empty_postgres(url: str) -> None:
+    """Remove every row of a database, and whoever a test left connected to it."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        tables = connection.execute(
+            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+        )
+        named = sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
+        if tables.rowcount:
+            connection.execute(sql.SQL("TRUNCATE {}").format(named))
+
+
 def _command(server: str, text: str, name: str) -> None:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(sql.SQL(text).format(sql.Identifier(name)))
