@@ -10,6 +10,7 @@ import sys
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,17 +25,17 @@ Worker = subprocess.Popen[str]
 
 
 class Crew:
-    """Worker processes on one database; each test has a user of its own."""
+    """Worker processes, which work on any database; each test has a user of its own."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._workers = [_start(url, f"w{turn}") for turn in range(MOST)]
+    def __init__(self) -> None:
+        self.url = ""
+        self._workers = [_start(f"w{turn}") for turn in range(MOST)]
 
     def begin(self, user: str, roles: list[tuple[str, ...]], after: int = 0) -> list[Worker]:
         """Give each worker its role, and let them all go when the last is ready; the first `after` are at work."""
-        workers = [each for each in self._workers if each.poll() is None][after : after + len(roles)]
+        workers = self._workers[after : after + len(roles)]
         for worker, role in zip(workers, roles, strict=True):
-            say(worker, json.dumps([user, *role]))
+            say(worker, json.dumps([self.url, user, *role]))
         assert [hear(worker) for worker in workers] == ["ready"] * len(workers)
         for worker in workers:
             say(worker, "go")
@@ -44,21 +45,32 @@ class Crew:
         """Return what came of each role."""
         return [json.loads(hear(worker)) for worker in self.begin(user, roles)]
 
+    def replace(self) -> None:
+        """Start others in the place of those that were killed."""
+        for turn, worker in enumerate(self._workers):
+            if worker.poll() is not None:
+                _end(worker, -signal.SIGKILL)
+                self._workers[turn] = _start(f"w{turn}")
+
     def end(self) -> None:
-        """Let every worker end; those that were not killed end well and silently."""
+        """Let every worker end, well and silently."""
         for worker in self._workers:
-            _, errors = worker.communicate(timeout=WAIT_SECONDS)
-            assert (worker.returncode, errors) in {(0, ""), (-signal.SIGKILL, "")}
+            _end(worker, 0)
 
 
-def _start(*arguments: str) -> Worker:
+def _start(name: str) -> Worker:
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "tests.processes.worker", *arguments],
+        [sys.executable, "-W", "error", "-m", "tests.processes.worker", name],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def _end(worker: Worker, code: int) -> None:
+    _, errors = worker.communicate(timeout=WAIT_SECONDS)
+    assert (worker.returncode, errors) == (code, "")
 
 
 def say(worker: Worker, line: str) -> None:
@@ -77,14 +89,20 @@ def has_spoken(worker: Worker) -> bool:
     return bool(select.select([worker.stdout.fileno()], [], [], 0)[0])
 
 
-@pytest.fixture(scope="module", params=SEPARATE)
-def crew(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Iterator[Crew]:
-    """Workers on a fresh database of each engine that several processes can open."""
-    folder = tmp_path_factory.mktemp("processes")
-    with address(request.param, folder, servers) as url:
-        made = Crew(url)
-        yield made
-        made.end()
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Crew]:
+    made = Crew()
+    yield made
+    made.replace()
+    made.end()
+
+
+@pytest.fixture(params=SEPARATE)
+def crew(request: pytest.FixtureRequest, workers: Crew, tmp_path: Path, servers: Servers) -> Iterator[Crew]:
+    """Workers on an empty database of each engine that several processes can open."""
+    workers.replace()
+    with address(request.param, tmp_path, servers) as workers.url:
+        yield workers
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
-"""A process that works on a store: `python -m tests.processes.worker URL NAME`.
+"""A process that works on a store: `python -m tests.processes.worker NAME`.
 
-It is told tasks as lines of JSON, a user, a role and the role's arguments. For each it connects, says "ready", waits
-for a line, does its work, and prints what came of it as JSON.
+It is told tasks as lines of JSON: the URL of a store, a user, a role and the role's arguments. For each it connects,
+says "ready", waits for a line, does its work, and prints what came of it as JSON.
 """
 
 from __future__ import annotations
@@ -136,9 +136,9 @@ ROLES: Final[dict[str, Callable[..., Any]]] = {
 }
 
 
-def work(url: str, name: str) -> None:
+def work(name: str) -> None:
     for task in sys.stdin:
-        user, role, *arguments = json.loads(task)
+        url, user, role, *arguments = json.loads(task)
         with connect(url, user=user, agent=name) as store:
             store.exists("warm")
             print("ready", flush=True)  # noqa: T201 - how it speaks to the test
@@ -147,4 +147,4 @@ def work(url: str, name: str) -> None:
 
 
 if __name__ == "__main__":
-    work(*sys.argv[1:])
+    work(sys.argv[1])
