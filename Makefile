@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint check bench-sandbox bench-archive format clean
 python := .venv/bin/python
+# One process more than there are processors: tests of processes wait for what has to come first.
+workers := $(shell echo $$(( $$(nproc) < 4 ? $$(nproc) + 1 : 4 )))
 # What measures, or counts what is on the machine, is tested alone; the rest on several processors, file by file.
 alone := tests/attacks tests/sandbox/test_flood.py tests/sandbox/test_neighbours.py
 
@@ -16,7 +18,7 @@ demo: ## run agents of two users side by side over real source files
 	@$(python) docs/examples/demo.py
 
 test: setup ## run every test on every backend
-	@$(python) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(addprefix --ignore=,$(alone))
+	@$(python) -m pytest --numprocesses $(workers) --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(alone))
 	@$(python) -m pytest $(alone)
 
 lint: setup ## ruff, strict types, import contracts

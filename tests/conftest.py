@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,29 @@ from tests.servers.lending import Databases
 from tests.servers.mongo import empty_database, fresh_database, mongod
 from tests.servers.postgres import empty_postgres, fresh_postgres, postgres
 from tests.world import BACKENDS, REAL, Loop, Servers, World, world
+
+ROOT = Path(__file__).parent
+LONG = (
+    "contract/test_state_machine.py",
+    "docs/test_pages.py",
+    "docs/test_queue.py",
+    "processes/test_concurrency.py",
+    "docs/test_demo.py",
+    "admin/test_archive.py",
+    "contract/test_watch_processes.py",
+    "sandbox/test_guest_state_machine.py",
+    "admin/test_binary.py",
+    "sandbox/test_run_limits.py",
+    "mongo/test_failures.py",
+)
+"""The files that take longest, which their few tests do not show."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long: several processes share the files, and no long one is to be left to the end."""
+    tests = Counter(each.path for each in items)
+    ranks = {ROOT / name: rank for rank, name in enumerate(LONG)}
+    items.sort(key=lambda each: (ranks.get(each.path, len(LONG)), -tests[each.path]))
 
 
 @pytest.fixture(scope="session")
