@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from datastore.errors import AccessDenied, Conflict, InvalidArgument, ValueNotStorable
+from sandbox.guest import faces
 from tests.world import WAIT_SECONDS, World
 
 
@@ -194,9 +196,13 @@ def test_a_read_only_data_store_refuses_it_before_the_function_is_called(the_wor
         the_world.agent().read_only().update("k", lambda _: pytest.fail("was called"))
 
 
-def test_it_gives_up_after_many_tries_and_says_so(large_world: World) -> None:
+def test_it_gives_up_after_many_tries_with_short_pauses_and_says_so(
+    large_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, other = large_world.agent(), large_world.agent(agent="other")
-    tries = []
+    tries: list[float] = []
+    pauses: list[float] = []
+    monkeypatch.setattr(faces, "time", SimpleNamespace(sleep=pauses.append))
 
     def beaten(number: int) -> int:
         tries.append(other.incr("k"))
@@ -210,6 +216,8 @@ def test_it_gives_up_after_many_tries_and_says_so(large_world: World) -> None:
     )
     assert (caught.value.key, len(tries), store.get("k")) == ("k", 100, 100)
     assert caught.value.version == getattr(store.get_entry("k"), "version", None)
+    assert [0 <= pause <= 0.05 for pause in pauses] == [True] * 100
+    assert max(pauses[:3]) <= 0.004 < max(pauses)
 
 
 def test_many_that_append_to_one_list_at_once_lose_nothing(the_world: World) -> None:
