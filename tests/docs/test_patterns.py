@@ -6,6 +6,7 @@ The runs of a team begin together: each waits in a tool of the host until all ar
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -16,11 +17,36 @@ import pytest
 
 from datastore import Scope, open_store
 from sandbox import RunResult, Sandbox
+from sandbox.guest.verbs import DataStore
 from tests.docs.pages import ROOT, blocks
 from tests.docs.playing import RUN_AS
 
 PATTERNS: Final = ROOT / "docs" / "examples" / "patterns"
 PAGE: Final = ROOT / "docs" / "patterns.md"
+PATTERNS_SHOWN: Final = (
+    "Cache-aside",
+    "Write-through",
+    "Counters",
+    "Append",
+    "Aggregate statistics",
+    "State machine",
+    "Checkpointed batch",
+    "Lock",
+    "Keyword index",
+    "Idempotency key",
+    "Sequence numbers",
+    "Sliding-window rate limit",
+    "Newest-first history",
+)
+AGENTS_SHOWN: Final = (
+    "Producer and consumer",
+    "Pipeline",
+    "Fan-out and collect",
+    "Repository ingestion and search",
+    "Hand-off",
+    "Error propagation",
+    "Shared configuration",
+)
 TEAM: Final = 4
 TOGETHER: Final = """
 
@@ -93,6 +119,24 @@ async def team(tmp_path: Path) -> AsyncIterator[Team]:
 def test_the_page_shows_each_agent_as_it_is() -> None:
     shown = {block.option("agent"): block.text for block in blocks(PAGE) if block.kind == "agent"}
     assert shown == {path.stem: path.read_text(encoding="utf-8") for path in PATTERNS.glob("*.py")}
+
+
+@pytest.mark.parametrize(
+    ("page", "says", "patterns"),
+    [
+        ("patterns.md", "**Safe by** ", PATTERNS_SHOWN),
+        ("cross-agent.md", "**What makes it safe:** ", AGENTS_SHOWN),
+    ],
+)
+def test_every_pattern_runs_and_says_what_makes_it_safe(page: str, says: str, patterns: tuple[str, ...]) -> None:
+    _, *parts = re.split("^## ", (ROOT / "docs" / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    sections = dict(part.split("\n", 1) for part in parts)
+    assert set(patterns) <= set(sections)
+    for pattern in patterns:
+        _, _, reason = sections[pattern].partition(says)
+        verbs = re.findall(r"`(\w+)", reason.partition("\n")[0])
+        assert any(hasattr(DataStore, verb) for verb in verbs), pattern
+        assert re.search("^```python.* (agent=|file=)", sections[pattern], re.MULTILINE), pattern
 
 
 async def test_cache_aside_makes_a_value_once_for_all_who_ask_at_the_same_time(team: Team) -> None:
