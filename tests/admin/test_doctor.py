@@ -77,8 +77,11 @@ def test_packages_that_guests_must_not_see_are_named(datastore: Command) -> None
     assert "site_packages='/' is or holds" in ended.objects[0]["reason"]
 
 
-def test_a_store_that_is_away_is_exit_3_and_shows_no_credentials(datastore: Command) -> None:
-    ended = datastore("doctor", "--url", f"mongodb://root:{SECRET}@localhost:1/x?serverSelectionTimeoutMS=200")
+def test_a_store_that_is_away_is_exit_3_and_shows_no_credentials(
+    datastore: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATASTORE_CONNECT_TIMEOUT_SECONDS", "0.2")
+    ended = datastore("doctor", "--url", f"mongodb://root:{SECRET}@localhost:1/x")
     assert ended.code == 3
     assert "MongoDB at localhost:1 does not answer" in ended.lines[-1]
     assert SECRET not in ended.out + ended.err

@@ -80,7 +80,7 @@ async def test_those_that_wait_aside_have_their_turn_when_nothing_changes(
 ) -> None:
     monkeypatch.setattr(polls, "SHARED_SECONDS", 0.01)
     cursor = await begun(peer)
-    await peer.send(*(poll(number, cursor, 5) for number in range(10, 16)))
+    await peer.send(*(poll(number, cursor, 1) for number in range(10, 16)))
     answers = [await peer.receive() or {} for _ in range(6)]
     assert {each["id"] for each in answers} == set(range(10, 16))
     assert all(each["ok"]["items"] == [] for each in answers)
