@@ -15,6 +15,7 @@ from datastore.models import operator_scope
 from datastore.operations import Apply, Put
 from sandbox import ConnectedDataStore, connect
 from tests.admin.words import Ended, environment
+from tests.servers.postgres import fresh_postgres
 from tests.world import Servers
 
 Command = Callable[..., Ended]
@@ -22,9 +23,13 @@ Command = Callable[..., Ended]
 
 @pytest.fixture(params=["sqlite", "postgresql", "mongodb"])
 def url(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers) -> Iterator[str]:
-    """The URL of an empty store, on each engine in turn."""
+    """The URL of an empty store, on each engine in turn; `fresh postgresql`: one whose tables may be changed."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'store.db'}"
+        return
+    if request.param == "fresh postgresql":
+        with fresh_postgres(request.getfixturevalue("postgres_server")) as fresh:
+            yield fresh
         return
     with servers(request.param).lent() as empty:
         yield empty

@@ -148,7 +148,7 @@ def test_an_index_that_lacks_entries_is_found(datastore: Command, alice: Connect
     assert "missing from index entries_by_key" in found["fault"]
 
 
-@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("url", ["fresh postgresql"], indirect=True)
 def test_what_the_server_does_not_use_is_found(datastore: Command, alice: ConnectedDataStore, url: str) -> None:
     alice.set("a", 1)
     with psycopg.connect(url, autocommit=True) as server:
