@@ -16,6 +16,8 @@ T = TypeVar("T")
 class Account(Protocol):
     """What somebody has used."""
 
+    def __hash__(self) -> int: ...
+
     def spend(self, began: float) -> None:
         """Count the time since `began`, by the performance counter."""
 

@@ -162,6 +162,7 @@ class Broker(asyncio.BufferedProtocol):
         self._backlog.clear()
         if self._rest is not None:
             self._rest.cancel()
+        self._meter.leave(self._proceed)
         self._polls.parked.clear()
         for task in self._cancellable:
             task.cancel()
@@ -203,7 +204,7 @@ class Broker(asyncio.BufferedProtocol):
         """Take frames, at least one, until the others should have their turn."""
         try:
             self._take(self._backlog.popleft())
-            while self._may_begin() and time.perf_counter() - began < _TURN_SECONDS:
+            while self._may_begin() and time.perf_counter() - began < _TURN_SECONDS and not self._must_rest():
                 self._take(self._backlog.popleft())
         finally:
             self._meter.spend(began)
@@ -211,16 +212,20 @@ class Broker(asyncio.BufferedProtocol):
     def _must_rest(self) -> bool:
         """Say whether other users come first for a while, after which it goes on."""
         if seconds := self._meter.rest():
-            self._rest = asyncio.get_running_loop().call_later(seconds, self._rested)
+            self._rest = asyncio.get_running_loop().call_later(seconds, self._resume)
         return self._rest is not None
 
-    def _rested(self) -> None:
-        self._rest = None
+    def _resume(self) -> None:
+        """Go on, unless there is still reason to rest."""
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
         self._proceed()
 
     def _may_begin(self) -> bool:
         ready = not self._choked and self._rest is None
-        return bool(self._backlog) and ready and self._in_flight < self._limits.in_flight
+        room = bool(self._backlog) and ready and self._in_flight < self._limits.in_flight
+        return room and self._meter.admits(self._proceed)
 
     def _take(self, payload: bytes) -> None:
         """Take one frame, unless the peer has long been told that its budget is used up, and goes on all the same."""
@@ -242,6 +247,7 @@ class Broker(asyncio.BufferedProtocol):
             self._begin((number, message, size, None))
         else:
             self._in_flight += 1
+            self._meter.begin()
             self._ready.append((number, message, size, refusal))
         return None
 
@@ -279,14 +285,20 @@ class Broker(asyncio.BufferedProtocol):
         loop = asyncio.get_running_loop()
         while True:
             while self._ready:
-                await self._serve(*self._ready.popleft())
+                await self._operate(self._ready.popleft())
             if self.lost.is_set():
                 return
             if self._backlog:
-                loop.call_soon(self._proceed)  # Not here: what this took is not counted yet.
+                loop.call_soon(self._resume)  # Not here: what this took is not counted yet.
             idle = loop.create_future()
             self._idle.append(idle)
             await idle
+
+    async def _operate(self, call: Call) -> None:
+        try:
+            await self._serve(*call)
+        finally:
+            self._meter.end()
 
     def _accept_note(self, message: Message, size: int) -> None:
         if self._say is None:
@@ -346,11 +358,14 @@ class Broker(asyncio.BufferedProtocol):
             _log.error("a call failed outside of its boundary", exc_info=error)
             self._abort()
         self._begin_polls()
-        self._proceed()
+        self._resume()
         self._settle()
 
     def _settle(self) -> None:
         if not self._workers and not self._cancellable and self.lost.is_set():
+            while self._ready:  # Where a worker has failed.
+                self._ready.popleft()
+                self._meter.end()
             self.ended.set()
 
     def _violated(self, reason: str) -> None:

@@ -19,9 +19,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from datastore.errors import SandboxUnavailable
+from datastore.queue import Queue
 from sandbox.isolation import Level
 from sandbox.limits import PoolLimits
-from sandbox.queue import Queue
 from sandbox.result import Stats
 from sandbox.slot import Slot
 

@@ -86,6 +86,12 @@ def run():
     peer.sendall(b"".join(map(wire.pack, polls)))
     read()
 """,
+    "scans": """
+def run():
+    mutations = [{"kind": "put", "key": str(number), "value": number} for number in range(1000)]
+    peer.sendall(wire.pack({"id": 1, "op": "apply", "namespace": "many", "mutations": mutations}))
+    talk(b"".join(wire.pack({"id": 2, "op": "scan", "namespace": "many"}) for _ in range(100)))
+""",
     "death in a frame": """
 def run():
     peer.sendall(get(1)[:-1])

@@ -103,6 +103,81 @@ async def test_a_call_that_held_up_the_host_lets_many_of_a_neighbour_go_first(
         await peer.broker.close()
 
 
+async def test_all_runs_of_a_user_have_a_bounded_number_of_operations_under_way(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine holds on to one user's operations; the other user's is answered meanwhile, and in the end all are."""
+    held, going = asyncio.Event(), set[int]()
+    most = asyncio.Semaphore(0)
+    real = store.engine.count
+
+    async def count(place: Any, *rest: Any) -> int:
+        if place.owner == "mallory" and not held.is_set():
+            going.add(len(going))
+            most.release()
+            await held.wait()
+        return await real(place, *rest)
+
+    monkeypatch.setattr(store.engine, "count", count)
+    runs = [Peer(store, RunLimits(), user="mallory") for _ in range(3)]
+    bob = Peer(store, RunLimits(), user="bob")
+    for peer in (*runs, bob):
+        await peer.start()
+    learn_to_be_cheap("mallory")
+    for peer in runs:
+        await peer.send(*(request(number) for number in range(1, 17)))
+    async with asyncio.timeout(30):
+        for _ in range(16):
+            await most.acquire()
+    await bob.send(request(1))
+    assert (await bob.receive() or {}).get("id") == 1
+    assert len(going) == 16
+    held.set()
+    for peer in runs:
+        assert {(await peer.receive() or {}).get("id") for _ in range(16)} == set(range(1, 17))
+    for peer in (*runs, bob):
+        peer.sock.close()
+        await peer.broker.close()
+    assert meter("mallory")._under_way == 0
+
+
+def learn_to_be_cheap(user: str) -> None:
+    for _ in range(200):
+        meter(user).begin()
+        meter(user).end()
+
+
+async def test_operations_that_hold_up_the_loop_are_begun_two_at_a_time() -> None:
+    alice = meter("alice")
+    learn_to_be_cheap("alice")
+    begun = []
+    for _ in range(8):
+        alice.begin()
+        alice.spend(time.perf_counter() - HEAVY_SECONDS)
+        alice.end()
+    while alice.admits(lambda: begun.append("woken")):
+        alice.begin()
+    assert alice._under_way == 2
+    alice.end()
+    await asyncio.sleep(0)
+    assert begun == ["woken"]
+
+
+async def test_who_pays_when_it_begins_gets_back_what_it_does_not_use() -> None:
+    alice, bob = meter("alice"), meter("bob")
+    bob.rest()
+    for _ in range(8):
+        alice.begin()
+        alice.spend(time.perf_counter() - HEAVY_SECONDS)
+        alice.end()
+    alice._paid_until = 0
+    alice.begin()
+    assert alice.rest() > 0
+    alice.end()
+    bob.rest()
+    assert alice.rest() == 0
+
+
 async def test_closing_a_connection_that_rests_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     peer = Peer(store, RunLimits())
     await peer.start()
@@ -119,6 +194,12 @@ class Resting:
     """An account that is always far ahead."""
 
     asked = asyncio.Event()
+
+    def admits(self, proceed: object) -> bool:
+        return proceed is not None
+
+    def leave(self, proceed: object) -> None:
+        """Nobody stands in line."""
 
     def rest(self) -> float:
         self.asked.set()

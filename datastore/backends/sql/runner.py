@@ -42,7 +42,8 @@ from datastore.backends.sql.errors import (
     unavailable,
 )
 from datastore.errors import NotSupported
-from datastore.metering import metered
+from datastore.metering import ACCOUNT, metered
+from datastore.queue import Turns
 
 T = TypeVar("T")
 Parameters = Mapping[str, object] | Sequence[Mapping[str, object]]
@@ -175,8 +176,8 @@ class Runner:
         reading, writing = lanes
         self._engines = (reading.engine, writing.engine)
         self._seconds = seconds
-        turns = asyncio.Semaphore(writing.width)
-        self._turns = (turns if reading is writing else asyncio.Semaphore(reading.width), turns)
+        turns = Turns(writing.width)
+        self._turns = (turns if reading is writing else Turns(reading.width), turns)
         self.written = asyncio.Event()
         """Set whenever a piece of work that writes has ended."""
         self._home = (asyncio.get_running_loop(), os.getpid())
@@ -205,7 +206,7 @@ class Runner:
         with translated(job):
             try:
                 async with asyncio.timeout_at(self.deadline() if until is None else until):
-                    await self._turns[writes].acquire()
+                    await self._turns[writes].acquire(ACCOUNT.get())
                     task = self._launch(job, work, writes=writes)
                     return await asyncio.shield(task)
             except TimeoutError as error:
