@@ -110,6 +110,21 @@ class UserQuotaExceeded(QuotaExceeded):
     code = "user_quota_exceeded"
 
 
+class RateExceeded(QuotaExceeded):
+    """More operations a second, or at once, than the host allows. Fields: limit, value, retry_after_seconds."""
+
+    code = "rate_exceeded"
+
+    def __init__(self, what: str, advice: str, *, limit: str, value: float, retry_after_seconds: float) -> None:
+        DataStoreError.__init__(
+            self,
+            f"{what}. Try again in {retry_after_seconds:.2g} s, or {advice}.",
+            limit=limit,
+            value=value,
+            retry_after_seconds=retry_after_seconds,
+        )
+
+
 class LockUnavailable(DataStoreError, TimeoutError):  # noqa: N818
     """Somebody else holds the lock."""
 

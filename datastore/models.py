@@ -20,10 +20,19 @@ class Model(BaseModel):
 
 
 class Limits(Model):
-    """What the store accepts from this scope, in bytes."""
+    """What the store accepts from this scope: bytes of one value and of its metadata, and how much how fast.
+
+    Args:
+        operations_per_second: of this scope, which may be a second's worth ahead; None: any number.
+        scans_at_once: of the user in this host: scans, counts, clears, copies, lists of namespaces, usage.
+        long_polls_at_once: of the user in this host: calls that wait for changes.
+    """
 
     value_bytes: int = Field(default=values.VALUE_BYTES, gt=0, le=values.VALUE_BYTES)
     metadata_bytes: int = Field(default=values.METADATA_BYTES, gt=0, le=values.METADATA_BYTES)
+    operations_per_second: float | None = Field(default=None, ge=0.001, allow_inf_nan=False)
+    scans_at_once: int | None = Field(default=None, gt=0)
+    long_polls_at_once: int | None = Field(default=None, gt=0)
 
 
 class Scope(Model):
@@ -106,8 +115,10 @@ class Scope(Model):
 
     def _refuse_wider_limits(self, limits: Limits) -> None:
         for name, own in self.limits:
-            if (given := getattr(limits, name)) > own:
-                raise AccessDenied(f"{name}={given:,} is above this scope's own {own:,}. Give no more than that.")
+            given = getattr(limits, name)
+            if own is not None and (given is None or given > own):
+                said = "None" if given is None else f"{given:,}"
+                raise AccessDenied(f"{name}={said} is above this scope's own {own:,}. Give no more than that.")
 
     @cached_property
     def operator(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from datastore import names
 from datastore.errors import DataStoreError
-from datastore.models import Scope
+from datastore.models import Limits, Scope
 from datastore.operations import Apply, Delete
 from datastore.service.store import Store
 
@@ -42,6 +42,7 @@ class Leases:
 
     async def give_back(self, store: Store, scope: Scope) -> None:
         """Remove every lease that is still there; where the store is away they expire."""
+        scope = scope.model_copy(update={"limits": Limits()})  # It is the host that acts, however fast the agent was.
         with contextlib.suppress(DataStoreError):
             while self._held:
                 (space, namespace, key), version = self._held.popitem()

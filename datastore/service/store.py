@@ -1,4 +1,4 @@
-"""The store: the one place that orders the guards. Policy, then values, then the engine, then the observers.
+"""The store: the one place that orders the guards. Rate, policy, values, then the engine, then the observers.
 
 A store belongs to the process and the event loop that opened it, and says so when it is used from another.
 """
@@ -30,8 +30,9 @@ from datastore.operations import (
     Watch,
 )
 from datastore.ports import Clock, Engine, Observer
-from datastore.service import atomics, policy, reads, writes
+from datastore.service import atomics, crowds, policy, reads, writes
 from datastore.service.audit import Audit
+from datastore.service.rates import Rates
 from datastore.service.tracking import Tracking
 from datastore.service.watching import Watching
 
@@ -73,6 +74,8 @@ class Store:
         self.audit = audit or Audit(engine, clock)
         self._audited = self.audit.notes != "none"
         self._observers: tuple[Observer, ...] = (self._tracking, *observers, *([self.audit] if self._audited else []))
+        self._rates = Rates()
+        self._crowds = crowds.Crowds()
         self._home = (os.getpid(), asyncio.get_running_loop())
         self._dependents: set[Dependent] = set()
 
@@ -92,9 +95,13 @@ class Store:
         if self._audited:
             await self.audit.admit(operation)
         try:
-            now = moment(self.clock.now())
-            policy.require(scope, operation, now)
-            answer = await self._answer(scope, operation, now)
+            self._rates.spend(scope)
+            now = self._required(scope, operation)
+            if (place := crowds.place_of(scope, operation)) is None:
+                answer = await self._answer(scope, operation, now)
+            else:
+                async with self._crowds.within(scope.user, place):
+                    answer = await self._answer(scope, operation, self._required(scope, operation))
         except BaseException as error:
             self._tell(scope, operation, error, started)
             raise
@@ -128,6 +135,12 @@ class Store:
             await self.audit.aclose()
         finally:
             await self.engine.aclose()
+
+    def _required(self, scope: Scope, operation: Operation) -> datetime:
+        """Return the time, at which the scope's grants cover the operation; asked again after every wait."""
+        now = moment(self.clock.now())
+        policy.require(scope, operation, now)
+        return now
 
     def _tell(self, scope: Scope, operation: Operation, outcome: Answer | BaseException, started: float) -> None:
         seconds = time.perf_counter() - started
@@ -165,5 +178,5 @@ class Store:
                 return await writes.copy(engine, scope, operation, now, self._timeout_seconds)
             case Watch():
                 notices = await self._watching.answer(scope, operation)
-                policy.require(scope, operation, moment(self.clock.now()))  # A grant may have ended meanwhile.
+                self._required(scope, operation)
                 return notices

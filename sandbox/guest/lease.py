@@ -24,6 +24,7 @@ from datastore.errors import (
     DataStoreError,
     InvalidArgument,
     LockUnavailable,
+    RateExceeded,
     StoreUnavailable,
     ValueNotStorable,
 )
@@ -96,8 +97,8 @@ class Lease:
             asked = time.monotonic()
             try:
                 answer = self._lock.channel.call(self._mutation("touch", ttl_seconds=seconds))
-            except StoreUnavailable:
-                if self.lost:  # As long as it is not, the store may come back in time.
+            except (StoreUnavailable, RateExceeded):
+                if self.lost:  # As long as it is not, it may go well in time.
                     return
             except DataStoreError:
                 return

@@ -56,6 +56,7 @@ class Verbs:
     QuotaExceeded: ClassVar = errors.QuotaExceeded
     NamespaceQuotaExceeded: ClassVar = errors.NamespaceQuotaExceeded
     UserQuotaExceeded: ClassVar = errors.UserQuotaExceeded
+    RateExceeded: ClassVar = errors.RateExceeded
     LockUnavailable: ClassVar = errors.LockUnavailable
     Timeout: ClassVar = errors.Timeout
     PastGone: ClassVar = errors.PastGone
