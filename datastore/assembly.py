@@ -12,6 +12,7 @@ from datastore.errors import ConfigurationError
 from datastore.ports import Clock, Engine
 from datastore.service.audit import Audit
 from datastore.service.heads import Heads
+from datastore.service.metrics import Metrics
 from datastore.service.store import Store
 from datastore.settings import Auditing, Settings, load
 
@@ -49,6 +50,7 @@ async def open_store(
     settings = settings or load(url=url)
     clock = clock or SystemClock()
     heads = Heads(settings.audit_heads)
+    metrics = Metrics() if settings.metrics else None
     engine = await open_engine(url or settings.url, settings, clock)
     try:
         store = Store(
@@ -63,6 +65,7 @@ async def open_store(
                 heads=heads,
                 wait_seconds=settings.operation_timeout_seconds,
             ),
+            metrics=metrics,
         )
     except BaseException:
         await engine.aclose()

@@ -1,5 +1,7 @@
 """Whose use of the event loop a piece of work is: every step of it is counted on the account that its task was given.
 
+And how many bytes of values an operation writes, which is known where they are measured and told when it has ended.
+
 What works in a task of its own for somebody, as an engine may, wraps that work in `metered`. Standard library only.
 """
 
@@ -24,6 +26,9 @@ class Account(Protocol):
 
 ACCOUNT: Final[ContextVar[Account | None]] = ContextVar("account", default=None)
 """The account of the task that runs, and of tasks that it begins; None where nobody counts."""
+
+WRITTEN: Final[ContextVar[int]] = ContextVar("written", default=0)
+"""Bytes of the values that the operation of this task writes."""
 
 
 class Metered(Coroutine[Any, Any, T]):

@@ -46,6 +46,7 @@ class Settings(BaseModel):
     flush_seconds: float = Field(default=1.0, gt=0, le=60, description="how often counted reads are written")
     audit: Auditing = Field(default="none", description="what the audit log notes: `none`, `writes` or `all`")
     audit_heads: str | None = Field(default=None, description="a file that the audit log's heads are added to")
+    metrics: bool = Field(default=False, description="whether operations are counted through OpenTelemetry")
     isolation: str = Field(default="strict", description="the sandbox level")
     launcher: str | None = Field(default=None, description="the command of the level `external`, in a shell's words")
     site_packages: str | None = Field(default=None, description="a folder of packages that agents may import")

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from datastore.document import moment
 from datastore.errors import NotSupported
+from datastore.metering import WRITTEN
 from datastore.models import Scope
 from datastore.operations import (
     Answer,
@@ -32,6 +33,7 @@ from datastore.operations import (
 from datastore.ports import Clock, Engine, Observer
 from datastore.service import atomics, crowds, policy, reads, writes
 from datastore.service.audit import Audit
+from datastore.service.metrics import Metrics
 from datastore.service.rates import Rates
 from datastore.service.tracking import Tracking
 from datastore.service.watching import Watching
@@ -54,6 +56,7 @@ class Store:
         timeout_seconds: deadline of an operation that takes the engine several steps.
         observers: told of every operation, after tracking.
         audit: told of every operation, and asked before it, if it is on; the store closes it.
+        metrics: an observer that a host can ask for its top users.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Store:
         timeout_seconds: float = 10.0,
         observers: Sequence[Observer] = (),
         audit: Audit | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.engine = engine
         self.clock = clock
@@ -73,7 +77,9 @@ class Store:
         self._tracking = Tracking(engine, clock, flush_seconds)
         self.audit = audit or Audit(engine, clock)
         self._audited = self.audit.notes != "none"
-        self._observers: tuple[Observer, ...] = (self._tracking, *observers, *([self.audit] if self._audited else []))
+        self.metrics = metrics
+        optional: list[Observer] = [*([self.audit] if self._audited else []), *([] if metrics is None else [metrics])]
+        self._observers: tuple[Observer, ...] = (self._tracking, *observers, *optional)
         self._rates = Rates()
         self._crowds = crowds.Crowds()
         self._home = (os.getpid(), asyncio.get_running_loop())
@@ -91,6 +97,7 @@ class Store:
             DataStoreError: refused, in conflict, or the engine is away.
         """
         started = time.perf_counter()
+        WRITTEN.set(0)
         self._check_home()
         if self._audited:
             await self.audit.admit(operation)

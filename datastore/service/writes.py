@@ -16,6 +16,7 @@ from datastore import names, values
 from datastore.document import Span, expiry
 from datastore.entry import NEVER, Entry
 from datastore.errors import InvalidArgument, StoreUnavailable
+from datastore.metering import WRITTEN
 from datastore.models import Limits, Scope
 from datastore.operations import Applied, Apply, Check, Copy, Delete, Incr, Mutation, Number, Put, Touch
 from datastore.ports import Actor, Backend, Change, Increment, Removal, Renewal, Write
@@ -158,6 +159,7 @@ def _write(put: Put, limits: Limits, actor: Actor) -> Write:
     value = values.plain(_content(put))
     used = values.size(value)
     values.check_size(used, limits.value_bytes)
+    WRITTEN.set(WRITTEN.get() + used)
     metadata = values.metadata(put.metadata, limits.metadata_bytes)
     return Write(
         key=put.key,
