@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Final, Self
 
+import pymongo
 from pymongo import ReadPreference, WriteConcern
 
 from datastore.backends.mongo import indexes, ledger, opening, restoring
@@ -99,7 +100,8 @@ class MongoBackend(Inspection, Writer, ledger.Auditing):
 
     async def restore(self, place: Place, entries: Sequence[Entry], now: datetime, *, replace: bool) -> list[str]:
         """Put entries back as they are given; return the keys left standing."""
-        return await restoring.restore(self._entries, place, entries, now, replace=replace)
+        with pymongo.timeout(self._seconds):
+            return await restoring.restore(self._entries, place, entries, now, replace=replace)
 
     async def head(self, place: Place | None = None) -> Position:
         """Return the present; see `Journal.head`."""

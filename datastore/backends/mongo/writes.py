@@ -37,7 +37,8 @@ class Writer:
         """Make the changes; keys are distinct. Unconditional ones of a batch share a round trip."""
         for change in changes:
             _check_encoded(change)
-        return await Batch(self._entries, place, actor).run(changes)
+        with pymongo.timeout(self._seconds):  # All that it sends has one deadline together.
+            return await Batch(self._entries, place, actor).run(changes)
 
     async def increment(self, place: Place, increment: Increment, actor: Actor) -> Outcome:
         """Add to a number, in one atomic write; an expired entry starts anew.
@@ -48,7 +49,8 @@ class Writer:
             NotANumber: the entry holds something else.
             ValueNotStorable: the sum is beyond 64 bits, or infinite.
         """
-        return await increments.increment(self._entries, place, increment, actor)
+        with pymongo.timeout(self._seconds):
+            return await increments.increment(self._entries, place, increment, actor)
 
     async def atomic(self, steps: Sequence[Step], actor: Actor) -> Applied:
         """Make all of the changes or none, in a transaction; see `Backend.atomic`.
