@@ -187,7 +187,7 @@ async def _written(store: Store, owner: Owner, live: list[Entry], now: datetime,
     """Write entries and note it; return the keys whose entries were left standing."""
     async with store.audit.noting(len(live)) as noted:
         noted += [deed(owner, "restore", each, "unknown") for each in live]
-        standing = set(await store.engine.restore(Place(owner.id, live[0].namespace), live, now, replace=replace))
+        standing = set(await store.guarded.restore(Place(owner.id, live[0].namespace), live, now, replace=replace))
         noted[:] = [deed(owner, "restore", each) for each in live if each.key not in standing]
     return standing
 

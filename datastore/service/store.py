@@ -1,4 +1,4 @@
-"""The store: the one place that orders the guards. Rate, policy, values, then the engine, then the observers.
+"""The store: the one place that orders the guards. Rate, policy, blocks, values, then the engine, then the observers.
 
 A store belongs to the process and the event loop that opened it, and says so when it is used from another.
 """
@@ -33,6 +33,7 @@ from datastore.operations import (
 from datastore.ports import Clock, Engine, Observer
 from datastore.service import atomics, crowds, policy, reads, writes
 from datastore.service.audit import Audit
+from datastore.service.blocks import FRESH_SECONDS, Blocks, guarded
 from datastore.service.metrics import Metrics
 from datastore.service.rates import Rates
 from datastore.service.tracking import Tracking
@@ -57,6 +58,7 @@ class Store:
         observers: told of every operation, after tracking.
         audit: told of every operation, and asked before it, if it is on; the store closes it.
         metrics: an observer that a host can ask for its top users.
+        fresh_seconds: how long this host may act on what it knows of blocked users; erasures count on the default.
     """
 
     def __init__(
@@ -69,8 +71,11 @@ class Store:
         observers: Sequence[Observer] = (),
         audit: Audit | None = None,
         metrics: Metrics | None = None,
+        fresh_seconds: float = FRESH_SECONDS,
     ) -> None:
+        self.blocks = Blocks(engine, clock, fresh_seconds)
         self.engine = engine
+        self.guarded = guarded(engine, self.blocks)
         self.clock = clock
         self._timeout_seconds = timeout_seconds
         self._watching = Watching(engine, clock, timeout_seconds)
@@ -103,12 +108,12 @@ class Store:
             await self.audit.admit(operation)
         try:
             self._rates.spend(scope)
-            now = self._required(scope, operation)
+            now = await self._admitted(scope, operation)
             if (place := crowds.place_of(scope, operation)) is None:
                 answer = await self._answer(scope, operation, now)
             else:
                 async with self._crowds.within(scope.user, place):
-                    answer = await self._answer(scope, operation, self._required(scope, operation))
+                    answer = await self._answer(scope, operation, await self._admitted(scope, operation))
         except BaseException as error:
             self._tell(scope, operation, error, started)
             raise
@@ -137,16 +142,22 @@ class Store:
         for dependent in list(self._dependents):
             await dependent.close()
         await self._watching.aclose()
+        await self.blocks.aclose()
         try:
             await self._tracking.aclose()
             await self.audit.aclose()
         finally:
             await self.engine.aclose()
 
-    def _required(self, scope: Scope, operation: Operation) -> datetime:
-        """Return the time, at which the scope's grants cover the operation; asked again after every wait."""
+    async def _admitted(self, scope: Scope, operation: Operation) -> datetime:
+        """Return the time, at which the scope may do the operation; asked again after every wait.
+
+        What agents of a blocked user do is refused; an operator looks at what is there, and removes it.
+        """
         now = moment(self.clock.now())
         policy.require(scope, operation, now)
+        if not scope.operator:
+            await self.blocks.refuse(scope.user)
         return now
 
     def _tell(self, scope: Scope, operation: Operation, outcome: Answer | BaseException, started: float) -> None:
@@ -162,7 +173,7 @@ class Store:
             raise NotSupported("this store was opened in another event loop. Open one in this loop: open_store(url).")
 
     async def _answer(self, scope: Scope, operation: Operation, now: datetime) -> Answer:
-        engine = self.engine
+        engine = self.guarded
         match operation:
             case Get():
                 return await reads.get(engine, scope, operation, now)
@@ -185,5 +196,5 @@ class Store:
                 return await writes.copy(engine, scope, operation, now, self._timeout_seconds)
             case Watch():
                 notices = await self._watching.answer(scope, operation)
-                self._required(scope, operation)
+                await self._admitted(scope, operation)
                 return notices

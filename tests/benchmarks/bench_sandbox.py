@@ -54,6 +54,9 @@ class Instant:
     async def get(self, *_: object) -> tuple[list[Any], list[str]]:
         return [], []
 
+    async def peek(self, *_: object) -> list[Any]:
+        return []
+
     async def record(self, _: object) -> None:
         """Nothing was read."""
 
