@@ -348,7 +348,40 @@ class Ledger(Protocol):
         """Remove a chain's rows up to a number (inclusive), none before those with lower numbers."""
 
 
-class Engine(Backend, Inspector, Journal, Ledger, Protocol):
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What an engine holds of a user.
+
+    Attributes:
+        keys: entries of its own, what has expired and everything else under its name included.
+        bytes: of their values.
+        shared: entries in spaces that name it.
+        changes: its changes that the engine remembers and can forget.
+    """
+
+    keys: int
+    bytes: int
+    shared: int
+    changes: int
+
+
+class Eraser(Protocol):
+    """What takes a user away. Each removal does some at a time, and says how many; 0: none is left."""
+
+    async def traces(self, user: str) -> Traces:
+        """Return what is there of a user."""
+
+    async def expunge(self, user: str) -> int:
+        """Remove entries of a user, whether they have expired or not."""
+
+    async def disown(self, user: str, pseudonym: str) -> int:
+        """Put a pseudonym in the place of a user in entries of spaces; nothing else of them changes."""
+
+    async def forget(self, user: str) -> int:
+        """Remove what is remembered of a user's changes; a watcher with an older cursor is told that it is gone."""
+
+
+class Engine(Backend, Inspector, Journal, Ledger, Eraser, Protocol):
     """What a backend's factory gives."""
 
     @classmethod

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("forgetful_driver")
 
 Driver = Literal["motor", "pymongo"]
 IMPLEMENTS: type[Engine] = MongoBackend
-INDEXES = {"_id_", "userId_namespace_key_expiresAt", "expiresAt_garbage"}
+INDEXES = {"_id_", "userId_namespace_key_expiresAt", "expiresAt_garbage", "createdByUser", "updatedByUser"}
 BOUND_SECONDS = 30
 
 

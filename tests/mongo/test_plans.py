@@ -12,7 +12,7 @@ from pymongo.collection import Collection
 from datastore.backends.mongo import MongoBackend, statements
 from datastore.chain import Chain, Deed
 from datastore.document import Place, Span
-from datastore.ports import Access, Look, Removal, Renewal
+from datastore.ports import Access, Actor, Look, Removal, Renewal, Traces
 from datastore.settings import Settings
 from tests.mongo.words import LATER, NOW, RealClock, Trips, at, increment, write
 from tests.servers.mongo import fresh_database
@@ -236,6 +236,22 @@ async def test_ids_of_another_kind_are_looked_for_in_the_index_alone(
     [account] = explained(stored, trips)
     assert "IXSCAN" in found(account, "stage")
     assert max(found(account, "totalKeysExamined")) <= 2
+
+
+async def test_taking_a_user_away_runs_by_indexes(
+    backend: MongoBackend, trips: Trips, stored: Collection[dict[str, Any]]
+) -> None:
+    await backend.apply(Place("@team", "n"), [write("k")], Actor("a", "r", NOW, "user 30"))
+    await backend.apply(Place("user 30", "n"), [write("k")], at())
+    trips.take()
+    assert await backend.traces("user 30") == Traces(1, 6, 1, 0)
+    assert (await backend.expunge("user 30"), await backend.disown("user 30", "@erased/x")) == (1, 2)
+    accounts = [each for each in explained(stored, trips) if not found(each, "EOF")]
+    stages = {stage for account in accounts for stage in found(account, "stage")}
+    assert not stages & {"COLLSCAN", "SORT"}
+    names = {name for account in accounts for name in found(account, "indexName")}
+    assert names == {"userId_namespace_key_expiresAt", "createdByUser", "updatedByUser", "_id_"}
+    assert await backend.expunge("@team") == 1
 
 
 async def test_the_garbage_index_serves_no_read_and_holds_only_what_will_expire(

@@ -101,6 +101,10 @@ class MockCollection:
         """Remove every match."""
         return await self._collection.delete_many(query)
 
+    async def update_many(self, query: Document, update: Document) -> Any:
+        """Change every match."""
+        return await self._collection.update_many(query, update)
+
     async def options(self) -> Mapping[str, Any]:
         """Return nothing: a mock is created with nothing."""
         return {}

@@ -130,6 +130,10 @@ async def ask_everything(store: SqlBackend) -> None:
         await store.increment(HERE, Increment(f"new{number}", number, number, "v2", NEVER), actor(2))
     await store.record([Access(HERE, "k00001", at(0), "reader", 1, now)])
     await store.clear(HERE, "k00007", now)
+    await store.traces("user07")
+    await store.expunge("user07")
+    await store.disown("user07", "@erased/x")
+    await store.forget("user07")
     await store._collector.collect()
 
 

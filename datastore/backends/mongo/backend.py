@@ -12,6 +12,7 @@ from pymongo import ReadPreference, WriteConcern
 from datastore.backends.mongo import indexes, ledger, opening, restoring
 from datastore.backends.mongo.documents import UNDECODED
 from datastore.backends.mongo.driver import Client, Database, Listener
+from datastore.backends.mongo.erasing import Erasing
 from datastore.backends.mongo.inspection import Inspection
 from datastore.backends.mongo.polling import PollingJournal
 from datastore.backends.mongo.streams import StreamJournal, has_streams
@@ -25,7 +26,7 @@ _COUNTED: Final = WriteConcern(w=1)
 """For counts of reads: a crash may lose the last of them, never data."""
 
 
-class MongoBackend(Inspection, Writer, ledger.Auditing):
+class MongoBackend(Inspection, Erasing, Writer, ledger.Auditing):
     """Entries in one MongoDB collection, and the audit log in one beside it; implements `ports.Engine`.
 
     Args:

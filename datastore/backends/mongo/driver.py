@@ -89,6 +89,9 @@ class Collection(Protocol):
     async def delete_many(self, query: Document) -> Any:
         """Remove every match."""
 
+    async def update_many(self, query: Document, update: Document) -> Any:
+        """Change every match."""
+
     async def options(self) -> Mapping[str, Any]:
         """Return what the collection was created with."""
 

@@ -1,8 +1,10 @@
-"""The two indexes beside `_id`; creating them is idempotent, and one that is missing is made again.
+"""The indexes beside `_id`; creating them is idempotent, and one that is missing is made again.
 
 Garbage collection only frees space: no read depends on it. Its index is partial, so that entries that never expire
 are not in it and no plan of a list can choose it, and it waits a minute past the expiry, so that a host whose clock is
 behind loses nothing that it still sees.
+
+What a user wrote in spaces is found by two sparse indexes: users are named there alone.
 """
 
 from __future__ import annotations
@@ -13,15 +15,15 @@ from typing import Any, Final
 
 from pymongo import IndexModel
 
-LISTING: Final = IndexModel(
-    [("userId", 1), ("namespace", 1), ("key", 1), ("expiresAt", 1)], name="userId_namespace_key_expiresAt"
-)
+LISTED: Final = [("userId", 1), ("namespace", 1), ("key", 1), ("expiresAt", 1)]
+LISTING: Final = IndexModel(LISTED, name="userId_namespace_key_expiresAt")
 GARBAGE: Final = IndexModel(
     [("expiresAt", 1)],
     name="expiresAt_garbage",
     expireAfterSeconds=60,
     partialFilterExpression={"expiresAt": {"$lt": datetime(9999, 1, 1, tzinfo=UTC)}},
 )
+ACTORS: Final = [IndexModel([(name, 1)], name=name, sparse=True) for name in ("createdByUser", "updatedByUser")]
 
 
 def fault(index: IndexModel, standing: Mapping[str, Any] | None) -> str | None:
@@ -35,4 +37,4 @@ def fault(index: IndexModel, standing: Mapping[str, Any] | None) -> str | None:
 
 def wanted(*, collect_garbage: bool) -> list[IndexModel]:
     """Return the indexes that the collection must have."""
-    return [LISTING, GARBAGE] if collect_garbage else [LISTING]
+    return [LISTING, *ACTORS, GARBAGE] if collect_garbage else [LISTING, *ACTORS]

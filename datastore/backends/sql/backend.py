@@ -9,7 +9,18 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Self
 
-from datastore.backends.sql import atomics, increments, inspection, ledger, opening, reads, restoring, server, writes
+from datastore.backends.sql import (
+    atomics,
+    erasing,
+    increments,
+    inspection,
+    ledger,
+    opening,
+    reads,
+    restoring,
+    server,
+    writes,
+)
 from datastore.backends.sql.garbage import Collector
 from datastore.backends.sql.journal import SqlJournal
 from datastore.backends.sql.runner import Runner
@@ -34,6 +45,7 @@ from datastore.ports import (
     Record,
     Step,
     Stub,
+    Traces,
 )
 from datastore.settings import Settings
 
@@ -177,6 +189,22 @@ class SqlBackend:
         return await self._runner.run(
             lambda job: restoring.restore(job, place, entries, to_ms(now), replace=replace), writes=True
         )
+
+    async def traces(self, user: str) -> Traces:
+        """Return what is there of a user."""
+        return await self._runner.run(lambda job: erasing.traces(job, user), writes=False)
+
+    async def expunge(self, user: str) -> int:
+        """Remove some of a user's entries, in one transaction."""
+        return await self._runner.run(lambda job: erasing.expunge(job, user), writes=True)
+
+    async def disown(self, user: str, pseudonym: str) -> int:
+        """Put a pseudonym in some entries of spaces."""
+        return await self._runner.run(lambda job: erasing.disown(job, user, pseudonym), writes=True)
+
+    async def forget(self, user: str) -> int:
+        """Remove some of a user's changes, in one transaction."""
+        return await self._runner.run(lambda job: erasing.forget(job, user), writes=True)
 
     async def head(self, place: Place | None = None) -> Position:
         """Return the number of the last change."""

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, Select, bindparam, case, delete, func, select
 
-from datastore.backends.sql.noted import EVERYONE, changes, horizons
+from datastore.backends.sql.noted import EVERYONE, changes, erased, horizons
 from datastore.backends.sql.runner import Job, Runner
 from datastore.backends.sql.schema import to_ms
 from datastore.document import Interest, Place, prefix_end
@@ -30,13 +30,13 @@ MOST_ROWS: Final = 100_000
 LOOK_SECONDS: Final = 0.1
 BATCH_ROWS: Final = 1000
 
-_LAST: Final = select(func.coalesce(func.max(changes.c.seq), 0))
+LAST: Final = select(func.coalesce(func.max(changes.c.seq), 0))
 _COLUMNS: Final = (changes.c.seq, changes.c.owner, changes.c.namespace, changes.c.key, changes.c.version)
 _FOLLOWING: Final = (
     select(*_COLUMNS).where(changes.c.seq > bindparam("after")).order_by(changes.c.seq).limit(BATCH_ROWS)
 )
 _ANY_HORIZON: Final = select(func.max(horizons.c.seq))
-_THEIR_HORIZON: Final = _ANY_HORIZON.where(horizons.c.owner.in_([EVERYONE, bindparam("owner")]))
+_THEIR_HORIZON: Final = _ANY_HORIZON.where(horizons.c.owner.in_([EVERYONE, bindparam("owner"), bindparam("erased")]))
 
 
 class SqlJournal:
@@ -87,7 +87,7 @@ class SqlJournal:
 
 
 async def _head(job: Job) -> int:
-    return int((await job.execute(_LAST)).scalar_one())
+    return int((await job.execute(LAST)).scalar_one())
 
 
 async def _next(job: Job, after: int) -> list[Row[Any]]:
@@ -119,7 +119,8 @@ def matching(interest: Interest, after: int, limit: int) -> Select[Any]:
 
 async def _past(job: Job, interest: Interest, after: int, limit: int) -> tuple[list[Logged], Position]:
     async with job.transaction():
-        _check((await job.execute(_THEIR_HORIZON, {"owner": interest.place.owner})).scalar_one(), after)
+        whose = {"owner": interest.place.owner, "erased": erased(interest.place.owner)}
+        _check((await job.execute(_THEIR_HORIZON, whose)).scalar_one(), after)
         rows = (await job.execute(matching(interest, after, limit))).all()
         reached = rows[-1].seq if len(rows) == limit else await _head(job)
     return [_logged(row) for row in rows], (reached, 0)
@@ -146,12 +147,17 @@ async def _cuts(job: Job, before: int) -> list[tuple[str, int]]:
 
 async def _remove(job: Job, owner: str, cut: int) -> int:
     """Move the horizon, and remove one batch of what lies before it; return how many changes went."""
-    moved = job.dialect.insert(horizons).values(owner=owner, seq=cut)
-    further = case((moved.excluded.seq > horizons.c.seq, moved.excluded.seq), else_=horizons.c.seq)
     theirs = [] if owner == EVERYONE else [changes.c.owner == owner]
     some = select(changes.c.seq).where(*theirs, changes.c.seq <= cut).order_by(changes.c.seq).limit(BATCH_ROWS)
     async with job.transaction():
-        await job.execute(moved.on_conflict_do_update(index_elements=[horizons.c.owner], set_={"seq": further}))
+        await move_horizon(job, owner, cut)
         if owner == EVERYONE:
             await job.execute(delete(horizons).where(horizons.c.owner != EVERYONE, horizons.c.seq <= cut))
         return (await job.execute(delete(changes).where(changes.c.seq.in_(some)))).rowcount
+
+
+async def move_horizon(job: Job, owner: str, cut: int) -> None:
+    """Say that an owner's changes up to a number are gone."""
+    moved = job.dialect.insert(horizons).values(owner=owner, seq=cut)
+    further = case((moved.excluded.seq > horizons.c.seq, moved.excluded.seq), else_=horizons.c.seq)
+    await job.execute(moved.on_conflict_do_update(index_elements=[horizons.c.owner], set_={"seq": further}))

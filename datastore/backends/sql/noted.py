@@ -6,11 +6,13 @@ Theory of operation:
   that they watch. An entry that expires is noted when garbage collection removes it.
 - `seq` rises with every change, in the order in which transactions commit, so whoever has read up to a number has
   missed nothing. The last row always stays, so no number is used twice.
-- `change_horizons` says up to which number changes are gone, for an owner or (under the empty name) for everyone.
+- `change_horizons` says up to which number changes are gone, for an owner, for everyone (under the empty name), or for
+  an erased user (under `erased`, which does not say who it was).
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text
@@ -20,6 +22,12 @@ from datastore.backends.sql.dialect import NAME, Dialect
 
 EVERYONE: Final = ""
 """The owner under which a horizon is everyone's; nobody has this name."""
+
+
+def erased(owner: str) -> str:
+    """Return the owner under which the horizon of an erased user stands."""
+    return "@@erased/" + hashlib.sha256(owner.encode()).hexdigest()
+
 
 _METADATA: Final = MetaData()
 

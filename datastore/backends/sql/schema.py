@@ -9,6 +9,7 @@ Theory of operation:
 - Names compare as bytes of UTF-8, which is the order of code points.
 - Times are integer milliseconds since the epoch. An entry that never expires is stored with NEVER's, so the one
   comparison `expires_at > now` serves everywhere.
+- `entries_by_creator` and `entries_by_updater` find what a user wrote in spaces, the only place where users are kept.
 - `entries_by_expiry` serves garbage collection alone. It is partial, since most entries never expire and need not
   stand in it; and no agent's statement can be planned over it by mistake.
 - The two large columns come last: a row that is larger than a page goes on in a chain of pages, and whoever reads only
@@ -81,6 +82,13 @@ INDEXES: Final = (
         entries.c.expires_at,
     ),
     Index("entries_by_expiry", entries.c.expires_at, sqlite_where=EXPIRES, postgresql_where=EXPIRES),
+    *(
+        Index(name, column, entries.c.id, sqlite_where=column.is_not(None), postgresql_where=column.is_not(None))
+        for name, column in (
+            ("entries_by_creator", entries.c.created_by_user),
+            ("entries_by_updater", entries.c.updated_by_user),
+        )
+    ),
 )
 
 NAMES: Final = frozenset({entries.name, *(str(each.name) for each in INDEXES), *noted.NAMES, *audited.NAMES})
