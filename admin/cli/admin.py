@@ -263,6 +263,54 @@ def load(
     session.perform(url, lambda store, _: archiving.load(store, owner, file, existing, json=as_json))
 
 
+@app.command(
+    epilog=examples(
+        "datastore admin erase --user alice --dry-run",
+        "datastore admin erase --user alice --yes --json > receipt.json",
+    )
+)
+def erase(
+    *,
+    user: User = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Take a user out of the store, for good.
+
+    Blocks the user, removes all that it holds and its name in spaces, and keeps a receipt; docs/erasure.md says what is
+    out of reach. Says first what will go, and asks. Called again after an interruption, it goes on.
+    """
+    from admin.cli import changing, erasing, session
+
+    name = erasing.user_of(user)
+    consent = changing.Consent(yes=yes, dry_run=dry_run)
+    consent.check()
+    session.perform(url, lambda store, settings: erasing.erase(store, settings, name, consent, json=as_json))
+
+
+@app.command(epilog=examples("datastore admin block --user mallory"))
+def block(*, user: User = None, as_json: AsJson = False, url: Url = None) -> None:
+    """Refuse all that a user's agents do, on every host.
+
+    Nothing is removed. It holds everywhere within two seconds, until `unblock`.
+    """
+    from admin.cli import erasing, session
+
+    name = erasing.user_of(user)
+    session.perform(url, lambda store, _: erasing.block(store, name, json=as_json))
+
+
+@app.command(epilog=examples("datastore admin unblock --user mallory"))
+def unblock(*, user: User = None, as_json: AsJson = False, url: Url = None) -> None:
+    """Let a blocked user's agents act again, also those of a user that was erased."""
+    from admin.cli import erasing, session
+
+    name = erasing.user_of(user)
+    session.perform(url, lambda store, _: erasing.unblock(store, name, json=as_json))
+
+
 def _area(user: str | None, space: str | None, namespace: str) -> Area:
     from admin.actions.subject import Area, Owner
 

@@ -1,0 +1,109 @@
+"""A user taken out of the store, for good, so that nothing that still runs can bring a part of it back.
+
+Theory of operation:
+
+- The user is blocked first. From then on hosts write for it, at the latest, until what they knew is no longer fresh and
+  the write that they were at has met its deadline: `settle_seconds`.
+- Everything is removed at once, to lose no time, and once more after that wait, when nothing can come after it.
+- Every step removes whatever there is, some at a time, and leaves alone what is gone. So an erasure that was cut off
+  anywhere goes on when it is called again, under the same receipt.
+- The receipt is written last; the user stays blocked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from admin.actions import audit, blocking
+from admin.actions.blocking import Block, Receipt
+from admin.actions.subject import NotFound
+from datastore.errors import StoreUnavailable
+from datastore.ports import Traces
+from datastore.service.blocks import FRESH_SECONDS
+from datastore.service.store import Store
+from datastore.settings import Settings
+
+Progress = Callable[[int], None]
+"""Told how many more pieces are gone."""
+Step = Callable[[Store, str, Receipt], Awaitable[int]]
+"""Removes some of what is kept of a user; says how much, 0: enough for this time."""
+
+
+async def _audited(store: Store, user: str, receipt: Receipt) -> int:
+    """Empty all rows of the audit log; once, since whoever is refused meanwhile is noted in new ones."""
+    await audit.forget(store, user, receipt.pseudonym)
+    return 0
+
+
+STEPS: Final[tuple[Step, ...]] = (
+    lambda store, user, _: store.engine.expunge(user),
+    lambda store, user, receipt: store.engine.disown(user, receipt.pseudonym),
+    _audited,
+    # Whatever else is kept of a user gets its step here. Changes go last, because removals are changes too.
+    lambda store, user, _: store.engine.forget(user),
+)
+_NOTHING: Final = Traces(0, 0, 0, 0)
+_MOST_PASSES: Final = 3
+_GRACE_SECONDS: Final = 1.0
+"""What a host may need beyond the deadline of a write to be sure that it is not made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What an erasure would meet: what is there of the user, and its record where it is blocked."""
+
+    found: Traces
+    block: Block | None
+
+    @property
+    def done(self) -> Receipt | None:
+        """The receipt of an earlier erasure, after which nothing has come."""
+        finished = self.block is not None and not self.block.erasing and self.found == _NOTHING
+        return self.block.receipt if finished and self.block is not None else None
+
+
+async def prospect(store: Store, user: str) -> Prospect:
+    """Return what an erasure would meet.
+
+    Raises:
+        NotFound: there is nothing of the user, and never was an erasure.
+    """
+    found = await store.engine.traces(user)
+    block, _ = await blocking.look(store, user)
+    if found == _NOTHING and (block is None or block.receipt is None):
+        raise NotFound(f"user {user} holds nothing, and no entry of a space names it.")
+    return Prospect(found, block)
+
+
+def settle_seconds(settings: Settings) -> float:
+    """Return how long after a block hosts may still write for the user, whose deadlines are those of the settings."""
+    return FRESH_SECONDS + settings.operation_timeout_seconds + _GRACE_SECONDS
+
+
+async def erase(store: Store, user: str, settle_seconds: float, progress: Progress = lambda _: None) -> Receipt:
+    """Take a user out; call it again where it was interrupted.
+
+    Raises:
+        StoreUnavailable: the engine is away, or somebody else changes the user's record meanwhile.
+    """
+    receipt = await blocking.begin(store, user, await store.engine.traces(user))
+    settled = asyncio.get_running_loop().time() + settle_seconds
+    await _remove(store, user, receipt, progress)
+    await asyncio.sleep(settled - asyncio.get_running_loop().time())
+    for _ in range(_MOST_PASSES):
+        await _remove(store, user, receipt, progress)
+        if await store.engine.traces(user) == _NOTHING:
+            return await blocking.end(store, user, receipt)
+    raise StoreUnavailable(
+        f"somebody writes for user {user} although it is blocked: a host with an older version, or another program. "
+        "End it, and erase again."
+    )
+
+
+async def _remove(store: Store, user: str, receipt: Receipt, progress: Progress) -> None:
+    for step in STEPS:
+        while gone := await step(store, user, receipt):
+            progress(gone)
