@@ -65,12 +65,14 @@ async def open_store(
                 heads=heads,
                 wait_seconds=settings.operation_timeout_seconds,
             ),
+            limits=settings.limits,
             metrics=metrics,
         )
     except BaseException:
         await engine.aclose()
         raise
     try:
+        await store.quotas.overrides.look()
         yield store
     finally:
         await store.aclose()

@@ -107,7 +107,7 @@ def wire(operation: Operation, answer: Answer) -> Any:
             items = [{"key": each.key, "version": each.version, "cursor": each.cursor} for each in answer.items]
             return {"items": items, "cursor": answer.cursor}
         case Usage():
-            return answer.model_dump()
+            return answer.model_dump(exclude_none=True)
 
 
 def _outcome(outcome: Outcome) -> Message:

@@ -93,19 +93,31 @@ class AccessDenied(DataStoreError, PermissionError):  # noqa: N818
 
 
 class QuotaExceeded(DataStoreError):  # noqa: N818
-    """The write would pass a quota. Fields: limit, used, asked."""
+    """The write would pass a quota. Fields: what (bytes or keys), limit, used, asked."""
 
     code = "quota_exceeded"
 
+    def __init__(self, what: str, limit: int, used: int, asked: int, namespace: str | None = None) -> None:
+        place = "this store" if namespace is None else f"namespace {namespace!r}"
+        super().__init__(
+            f"{place} holds {used:,} {what} of at most {limit:,}, and this write would add {asked:,}. "
+            "Delete what is no longer needed, or ask the host for more room.",
+            what=what,
+            limit=limit,
+            used=used,
+            asked=asked,
+            **({} if namespace is None else {"namespace": namespace}),
+        )
+
 
 class NamespaceQuotaExceeded(QuotaExceeded):
-    """The namespace is full."""
+    """The namespace is full. Fields: what (bytes or keys), limit, used, asked, namespace."""
 
     code = "namespace_quota_exceeded"
 
 
 class UserQuotaExceeded(QuotaExceeded):
-    """The user's whole store is full."""
+    """The user's whole store is full, or the whole space. Fields: what (bytes or keys), limit, used, asked."""
 
     code = "user_quota_exceeded"
 

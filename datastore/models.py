@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property, partial
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
@@ -19,8 +19,14 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
+Most = Annotated[int | None, Field(ge=0, le=values.MOST_INT)]
+"""The most of something that a quota allows; None is no limit."""
+
+
 class Limits(Model):
-    """What the store accepts from this scope: bytes of one value and of its metadata, and how much how fast.
+    """What the store accepts from this scope: bytes of one value or metadata, what a whole may hold, and how fast.
+
+    The user's whole store, and each of its namespaces, may hold so many bytes of values, and keys; None is no limit.
 
     Args:
         operations_per_second: of this scope, which may be a second's worth ahead; None: any number.
@@ -30,9 +36,17 @@ class Limits(Model):
 
     value_bytes: int = Field(default=values.VALUE_BYTES, gt=0, le=values.VALUE_BYTES)
     metadata_bytes: int = Field(default=values.METADATA_BYTES, gt=0, le=values.METADATA_BYTES)
+    user_bytes: Most = None
+    user_keys: Most = None
+    namespace_bytes: Most = None
+    namespace_keys: Most = None
     operations_per_second: float | None = Field(default=None, ge=0.001, allow_inf_nan=False)
     scans_at_once: int | None = Field(default=None, gt=0)
     long_polls_at_once: int | None = Field(default=None, gt=0)
+
+
+NO_LIMITS: Final = Limits()
+"""The store's own bounds of a value and of metadata, and no others."""
 
 
 class Scope(Model):
@@ -117,8 +131,8 @@ class Scope(Model):
         for name, own in self.limits:
             given = getattr(limits, name)
             if own is not None and (given is None or given > own):
-                said = "None" if given is None else f"{given:,}"
-                raise AccessDenied(f"{name}={said} is above this scope's own {own:,}. Give no more than that.")
+                asked = "no limit" if given is None else f"{given:,}"
+                raise AccessDenied(f"{name}={asked} is above this scope's own {own:,}. Give no more than that.")
 
     @cached_property
     def operator(self) -> bool:

@@ -9,6 +9,8 @@ Rules that every backend keeps:
 - A write is one atomic statement; a condition is part of it, never a check before it.
 - Writing over a live entry keeps `created_*`, `access_count` and `last_accessed_*`; over an expired one it starts anew.
 - Names and values are data: never an operator, a field path, a pattern or an expression of the engine.
+- A write that has a quota raises `QuotaExceeded` instead of passing a ceiling, and has then written nothing, however
+  many writers there are. A batch counts as a whole. What would not grow passes.
 - A driver's exception leaves as `StoreUnavailable`, or, unexpected, as it is; the service hides it from agents.
 One subject, so longer than most files.
 """
@@ -26,6 +28,7 @@ from datastore.document import Interest, Place, Span
 from datastore.entry import NEVER, Entry
 from datastore.models import Scope
 from datastore.operations import Answer, Applied, Operation, Outcome
+from datastore.quotas import Quota
 from datastore.settings import Settings
 
 
@@ -102,12 +105,16 @@ Step = tuple[Place, Clause]
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who writes, and when; `user` is recorded in a space, where it does not follow from the owner."""
+    """Who writes, and when; `user` is recorded in a space, where it does not follow from the owner.
+
+    `quota` is what the write must stay within: a condition of the write itself, whatever others write meanwhile.
+    """
 
     agent: str
     run: str
     now: datetime
     user: str | None = None
+    quota: Quota | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +125,7 @@ class Stub:
     version: str
     expires_at: datetime
     metadata: dict[str, Any]
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +269,9 @@ class Inspector(Protocol):
             ValueTooLarge: the engine cannot hold a value that is within the store's own limit.
         """
 
-    async def restore(self, place: Place, entries: Sequence[Entry], now: datetime, *, replace: bool) -> list[str]:
+    async def restore(
+        self, place: Place, entries: Sequence[Entry], now: datetime, *, replace: bool, quota: Quota | None = None
+    ) -> list[str]:
         """Put entries of the place back as they are given, in every field: version, provenance, counts, expiry.
 
         Each is one atomic write; keys are distinct. A live entry is left standing, unless `replace`.
@@ -271,6 +281,7 @@ class Inspector(Protocol):
 
         Raises:
             ValueTooLarge: as `vet`; nothing was written.
+            QuotaExceeded: there is no room for all of them; nothing was written.
         """
 
 

@@ -12,6 +12,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datastore.errors import ConfigurationError
+from datastore.models import Limits, Most
+from datastore.values import VALUE_BYTES
 
 PREFIX = "DATASTORE_"
 
@@ -47,6 +49,11 @@ class Settings(BaseModel):
     audit: Auditing = Field(default="none", description="what the audit log notes: `none`, `writes` or `all`")
     audit_heads: str | None = Field(default=None, description="a file that the audit log's heads are added to")
     metrics: bool = Field(default=False, description="whether operations are counted through OpenTelemetry")
+    value_bytes: int = Field(default=VALUE_BYTES, gt=0, le=VALUE_BYTES, description="the most bytes of one value")
+    user_bytes: Most = Field(default=None, description="the most bytes of a user's, or a space's, values together")
+    user_keys: Most = Field(default=None, description="the most keys of a user, or of a space")
+    namespace_bytes: Most = Field(default=None, description="the most bytes of a namespace's values together")
+    namespace_keys: Most = Field(default=None, description="the most keys of a namespace")
     isolation: str = Field(default="strict", description="the sandbox level")
     launcher: str | None = Field(default=None, description="the command of the level `external`, in a shell's words")
     site_packages: str | None = Field(default=None, description="a folder of packages that agents may import")
@@ -54,6 +61,17 @@ class Settings(BaseModel):
         default=None,
         description="the user that launches sandboxes where the host is root; at `landlock` a range of uids",
     )
+
+    @property
+    def limits(self) -> Limits:
+        """What the store accepts from everybody, unless an operator has set something else for a user or space."""
+        return Limits(
+            value_bytes=self.value_bytes,
+            user_bytes=self.user_bytes,
+            user_keys=self.user_keys,
+            namespace_bytes=self.namespace_bytes,
+            namespace_keys=self.namespace_keys,
+        )
 
 
 def load(environment: Mapping[str, str] = os.environ, **given: Any) -> Settings:

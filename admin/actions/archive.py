@@ -12,7 +12,7 @@ Theory of operation:
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +25,8 @@ from datastore import names
 from datastore.document import Place, Span, moment
 from datastore.entry import Entry
 from datastore.errors import Conflict
-from datastore.ports import PAGE_BYTES, Holding
+from datastore.ports import PAGE_BYTES, Holding, Stub
+from datastore.quotas import Amount
 from datastore.service.store import Store
 
 Existing = Literal["refuse", "skip", "overwrite"]
@@ -120,14 +121,18 @@ async def load(store: Store, arrival: Arrival, progress: Progress) -> Restored:
     Raises:
         InvalidArgument: it is no whole, unchanged archive; nothing was written.
         ValueTooLarge: the engine cannot hold one of the values; nothing was written.
+        QuotaExceeded: there is no room for all of them; nothing was written, unless others wrote meanwhile.
         Conflict: with `refuse`, an entry stands at another version. Nothing was written, unless it came while the
             import was at work; then the message says how many were.
     """
     with _readable_twice(arrival.source) as (again, copy):
         start = 0 if again is copy else again.tell()
+        growth: dict[str, Amount] = {}
         for chunk in _chunks(Reader(arrival.source, arrival.name, copy).entries()):
-            await _check(store, arrival, chunk)
+            name = chunk[0].namespace
+            growth[name] = growth.get(name, Amount()) + await _check(store, arrival, chunk)
             progress(len(chunk))
+        await store.check_room(arrival.owner.id, growth)
         again.seek(start)
         done = Restored()
         for chunk in _chunks(Reader(again, arrival.name).entries()):
@@ -162,50 +167,65 @@ def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
         yield chunk
 
 
-async def _check(store: Store, arrival: Arrival, chunk: list[Entry]) -> None:
+async def _check(store: Store, arrival: Arrival, chunk: list[Entry]) -> Amount:
+    """Refuse entries that cannot be written; return what they would add."""
     store.engine.vet(chunk)
-    if arrival.rule(chunk[0].namespace) == "refuse":
-        await _unchanged(store, arrival, chunk, "nothing was written")
+    now = moment(store.clock.now())
+    found = await store.engine.peek(_place(arrival, chunk), [each.key for each in chunk], now)
+    standing = {each.key: each for each in found}
+    _unchanged(arrival, chunk, standing, "nothing was written")
+    replace = arrival.rule(chunk[0].namespace) == "overwrite"
+    return sum((_added(each, standing.get(each.key), now, replace=replace) for each in chunk), Amount())
+
+
+def _added(entry: Entry, standing: Stub | None, now: datetime, *, replace: bool) -> Amount:
+    if entry.expires_at is not None and entry.expires_at <= now:
+        return Amount()
+    if standing is None:
+        return Amount(entry.size_bytes, 1)
+    return Amount(entry.size_bytes - standing.size_bytes) if replace else Amount()
+
+
+def _place(arrival: Arrival, chunk: list[Entry]) -> Place:
+    return Place(arrival.owner.id, chunk[0].namespace)
 
 
 async def _restore(store: Store, arrival: Arrival, chunk: list[Entry], done: Restored) -> None:
     now = moment(store.clock.now())
     live = [each for each in chunk if each.expires_at is None or each.expires_at > now]
     done.expired += len(chunk) - len(live)
-    place = Place(arrival.owner.id, chunk[0].namespace)
+    place = _place(arrival, chunk)
     replace = arrival.rule(place.namespace) == "overwrite"
-    standing = await _written(store, arrival.owner, live, now, replace=replace) if live else set()
+    standing = await _written(store, arrival.owner, live, replace=replace) if live else set()
     done.restored += len(live) - len(standing)
     done.bytes += sum(each.size_bytes for each in live if each.key not in standing)
     left = [each for each in live if each.key in standing]
-    unchanged = await _unchanged(store, arrival, left, f"{done.restored:,} entries were written before")
+    found = await store.engine.peek(place, [each.key for each in left], now) if left else []
+    versions = {each.key: each for each in found}
+    unchanged = _unchanged(arrival, left, versions, f"{done.restored:,} entries were written before")
     done.unchanged += unchanged
     done.skipped += len(left) - unchanged
 
 
-async def _written(store: Store, owner: Owner, live: list[Entry], now: datetime, *, replace: bool) -> set[str]:
+async def _written(store: Store, owner: Owner, live: list[Entry], *, replace: bool) -> set[str]:
     """Write entries and note it; return the keys whose entries were left standing."""
     async with store.audit.noting(len(live)) as noted:
         noted += [deed(owner, "restore", each, "unknown") for each in live]
-        standing = set(await store.guarded.restore(Place(owner.id, live[0].namespace), live, now, replace=replace))
+        standing = set(await store.restore(Place(owner.id, live[0].namespace), live, replace=replace))
         noted[:] = [deed(owner, "restore", each) for each in live if each.key not in standing]
     return standing
 
 
-async def _unchanged(store: Store, arrival: Arrival, entries: list[Entry], so_far: str) -> int:
+def _unchanged(arrival: Arrival, entries: list[Entry], found: Mapping[str, Stub], so_far: str) -> int:
     """Return how many entries stand at their versions.
 
     Raises:
         Conflict: with `refuse`, one stands at another.
     """
-    if not entries:
-        return 0
-    place = Place(arrival.owner.id, entries[0].namespace)
-    found = await store.engine.peek(place, [each.key for each in entries], moment(store.clock.now()))
-    versions = {each.key: each.version for each in found}
+    versions = {key: each.version for key, each in found.items()}
     unchanged = sum(versions.get(each.key) == each.version for each in entries)
     other = next((each for each in entries if versions.get(each.key, each.version) != each.version), None)
-    if other is not None and arrival.rule(place.namespace) == "refuse":
+    if other is not None and arrival.rule(other.namespace) == "refuse":
         refusal = Conflict(other.key, versions[other.key])
         refusal.message = (
             f"{other.key!r} of {arrival.owner}, namespace {other.namespace}, stands already and is another than that "

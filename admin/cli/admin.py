@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from admin.cli import audit, survey, transfer
+from admin.cli import audit, quota, survey, transfer
 from admin.cli.options import (
     DEFAULT_NAMESPACE,
     AsJson,
@@ -32,6 +32,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 app.add_typer(survey.app)
 app.add_typer(transfer.app)
 app.add_typer(audit.app, name="audit")
+app.add_typer(quota.app, name="quota")
 
 
 @app.callback(invoke_without_command=True)

@@ -15,12 +15,13 @@ from datastore.errors import Conflict, InvalidArgument
 from datastore.models import Limits, Scope
 from datastore.operations import Applied, Apply, Check, Incr, Outcome, Touch
 from datastore.ports import Actor, Backend, Clause, Increment, Removal, Requirement, Step, Write
+from datastore.quotas import Quota
 from datastore.service import merging, policy, writes
 
 Name = tuple[Place, str]
 
 
-async def apply(backend: Backend, scope: Scope, operation: Apply, now: datetime) -> Applied:
+async def apply(backend: Backend, scope: Scope, operation: Apply, now: datetime, quota: Quota | None = None) -> Applied:
     """Make all changes or none.
 
     Raises:
@@ -28,8 +29,9 @@ async def apply(backend: Backend, scope: Scope, operation: Apply, now: datetime)
         Conflict: a condition does not hold; nothing was written.
         NotANumber: an incr of something else; nothing was written.
         NotSupported: the engine has no transactions; nothing was written.
+        QuotaExceeded: there is no room; nothing was written.
     """
-    actor = writes.actor_of(scope, operation.space, now)
+    actor = writes.actor_of(scope, operation.space, now, quota)
     named = [(policy.home(scope, operation, each), each.key) for each in operation.mutations]
     steps = _steps(operation, named, scope.limits, actor)
     outcomes = dict(zip(steps, await _commit(backend, list(steps.values()), actor, scope.limits), strict=True))

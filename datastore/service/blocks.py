@@ -32,6 +32,7 @@ from datastore.entry import Entry
 from datastore.errors import AccessDenied, StoreUnavailable
 from datastore.operations import MOST_ITEMS, Applied, Outcome
 from datastore.ports import Actor, Change, Clock, Engine, Increment, Removal, Step
+from datastore.quotas import Quota
 
 _log = logging.getLogger("datastore.blocks")
 
@@ -207,10 +208,12 @@ class Guard:
             await self._refuse(place, actor)
         return await self._engine.atomic(steps, actor)
 
-    async def restore(self, place: Place, entries: Sequence[Entry], now: datetime, *, replace: bool) -> list[str]:
+    async def restore(
+        self, place: Place, entries: Sequence[Entry], now: datetime, *, replace: bool, quota: Quota | None = None
+    ) -> list[str]:
         """Put entries back, unless they are a blocked user's; see `Inspector.restore`."""
         await self._blocks.refuse(place.owner)
-        return await self._engine.restore(place, entries, now, replace=replace)
+        return await self._engine.restore(place, entries, now, replace=replace, quota=quota)
 
     async def _refuse(self, place: Place, actor: Actor) -> None:
         await self._blocks.refuse(place.owner)

@@ -1,4 +1,6 @@
-"""The store: the one place that orders the guards. Rate, policy, blocks, values, then the engine, then the observers.
+"""The store: the one place that orders the guards.
+
+Rate, policy, blocks, quota, values, then the engine, then the observers.
 
 A store belongs to the process and the event loop that opened it, and says so when it is used from another.
 """
@@ -8,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from datastore.document import moment
+from datastore.document import Place, moment
+from datastore.entry import Entry
 from datastore.errors import NotSupported
 from datastore.metering import WRITTEN
-from datastore.models import Scope
+from datastore.models import NO_LIMITS, Limits, Scope, operator_scope
 from datastore.operations import (
     Answer,
     Apply,
@@ -31,10 +34,13 @@ from datastore.operations import (
     Watch,
 )
 from datastore.ports import Clock, Engine, Observer
+from datastore.quotas import Amount, Quota
 from datastore.service import atomics, crowds, policy, reads, writes
 from datastore.service.audit import Audit
 from datastore.service.blocks import FRESH_SECONDS, Blocks, guarded
 from datastore.service.metrics import Metrics
+from datastore.service.overrides import EVERY_SECONDS
+from datastore.service.quota import Quotas, check, told
 from datastore.service.rates import Rates
 from datastore.service.tracking import Tracking
 from datastore.service.watching import Watching
@@ -55,6 +61,8 @@ class Store:
         clock: where time comes from.
         flush_seconds: how often counted reads are written.
         timeout_seconds: deadline of an operation that takes the engine several steps.
+        limits: what is accepted from everybody, unless an operator has set something else for a user or space.
+        overrides_seconds: how often the store looks for what operators have set.
         observers: told of every operation, after tracking.
         audit: told of every operation, and asked before it, if it is on; the store closes it.
         metrics: an observer that a host can ask for its top users.
@@ -68,6 +76,8 @@ class Store:
         clock: Clock,
         flush_seconds: float = 1.0,
         timeout_seconds: float = 10.0,
+        limits: Limits = NO_LIMITS,
+        overrides_seconds: float = EVERY_SECONDS,
         observers: Sequence[Observer] = (),
         audit: Audit | None = None,
         metrics: Metrics | None = None,
@@ -78,6 +88,7 @@ class Store:
         self.guarded = guarded(engine, self.blocks)
         self.clock = clock
         self._timeout_seconds = timeout_seconds
+        self.quotas = Quotas(engine, clock, limits, overrides_seconds)
         self._watching = Watching(engine, clock, timeout_seconds)
         self._tracking = Tracking(engine, clock, flush_seconds)
         self.audit = audit or Audit(engine, clock)
@@ -110,15 +121,39 @@ class Store:
             self._rates.spend(scope)
             now = await self._admitted(scope, operation)
             if (place := crowds.place_of(scope, operation)) is None:
-                answer = await self._answer(scope, operation, now)
+                answer = await self._bounded(scope, operation, now)
             else:
                 async with self._crowds.within(scope.user, place):
-                    answer = await self._answer(scope, operation, await self._admitted(scope, operation))
+                    answer = await self._bounded(scope, operation, await self._admitted(scope, operation))
         except BaseException as error:
             self._tell(scope, operation, error, started)
             raise
         self._tell(scope, operation, answer, started)
         return answer
+
+    async def restore(self, place: Place, entries: Sequence[Entry], *, replace: bool) -> list[str]:
+        """Put entries of a place back as they are, within its owner's quota; no operation, and so no agent, can.
+
+        Returns:
+            The keys whose entries were left standing; see `Inspector.restore`.
+
+        Raises:
+            QuotaExceeded: there is no room for all of them; nothing was written.
+        """
+        self._check_home()
+        quota = (await self.quotas.bounds(operator_scope(place.owner, "import"), None)).quota
+        return await self.guarded.restore(place, entries, moment(self.clock.now()), replace=replace, quota=quota)
+
+    async def check_room(self, owner: str, growth: Mapping[str, Amount]) -> None:
+        """Refuse what several writes together would add to an owner's stored namespaces, before the first of them.
+
+        Raises:
+            QuotaExceeded: there is no room.
+        """
+        quota = (await self.quotas.bounds(operator_scope(owner, "import"), None)).quota
+        if quota is not None:
+            held = await self.engine.usage(owner, moment(self.clock.now()))
+            check(quota, {name: Amount(each.bytes, each.keys) for name, each in held.items()}, growth)
 
     async def flush(self) -> None:
         """Write the reads that were counted so far."""
@@ -143,6 +178,7 @@ class Store:
             await dependent.close()
         await self._watching.aclose()
         await self.blocks.aclose()
+        await self.quotas.aclose()
         try:
             await self._tracking.aclose()
             await self.audit.aclose()
@@ -172,7 +208,13 @@ class Store:
         if asyncio.get_running_loop() is not loop:
             raise NotSupported("this store was opened in another event loop. Open one in this loop: open_store(url).")
 
-    async def _answer(self, scope: Scope, operation: Operation, now: datetime) -> Answer:
+    async def _bounded(self, scope: Scope, operation: Operation, now: datetime) -> Answer:
+        """Answer within the limits that apply to whose data it is."""
+        bounded, quota = await self.quotas.scoped(scope, operation)
+        with told(scope):
+            return await self._answer(bounded, operation, now, quota)
+
+    async def _answer(self, scope: Scope, operation: Operation, now: datetime, quota: Quota | None) -> Answer:
         engine = self.guarded
         match operation:
             case Get():
@@ -188,12 +230,12 @@ class Store:
                 return await reads.usage(engine, scope, operation, now)
             case Apply():
                 apply = atomics.apply if operation.atomic else writes.apply
-                return await apply(engine, scope, operation, now)
+                return await apply(engine, scope, operation, now, quota)
             case Clear():
                 place = policy.place(scope, operation.namespace, operation.space)
                 return Number(await engine.clear(place, operation.prefix, now))
             case Copy():
-                return await writes.copy(engine, scope, operation, now, self._timeout_seconds)
+                return await writes.copy(engine, scope, operation, now, self._timeout_seconds, quota)
             case Watch():
                 notices = await self._watching.answer(scope, operation)
                 await self._admitted(scope, operation)

@@ -15,18 +15,19 @@ from typing import Final
 from datastore import names, values
 from datastore.document import Span, expiry
 from datastore.entry import NEVER, Entry
-from datastore.errors import InvalidArgument, StoreUnavailable
+from datastore.errors import InvalidArgument, QuotaExceeded, StoreUnavailable
 from datastore.metering import WRITTEN
 from datastore.models import Limits, Scope
 from datastore.operations import Applied, Apply, Check, Copy, Delete, Incr, Mutation, Number, Put, Touch
 from datastore.ports import Actor, Backend, Change, Increment, Removal, Renewal, Write
+from datastore.quotas import Quota
 from datastore.service import merging, policy
 
 UNKNOWN_RUN: Final = "-"
 """The run of a write whose scope names none."""
 
 
-async def apply(backend: Backend, scope: Scope, operation: Apply, now: datetime) -> Applied:
+async def apply(backend: Backend, scope: Scope, operation: Apply, now: datetime, quota: Quota | None = None) -> Applied:
     """Check every mutation, then make the changes, merging metadata where it is given.
 
     Raises:
@@ -34,9 +35,10 @@ async def apply(backend: Backend, scope: Scope, operation: Apply, now: datetime)
         InvalidArgument: a key is named twice, a put has two conditions, or an incr is not alone; nothing was written.
         NotANumber: an incr of something else.
         Conflict: others changed an entry between the merge's read and its write, time after time.
+        QuotaExceeded: there is no room; nothing was written.
     """
     _refuse_what_is_atomic(operation)
-    actor = actor_of(scope, operation.space, now)
+    actor = actor_of(scope, operation.space, now, quota)
     place = policy.place(scope, operation.namespace, operation.space)
     match operation.mutations:
         case (Incr() as incr,):
@@ -48,18 +50,26 @@ async def apply(backend: Backend, scope: Scope, operation: Apply, now: datetime)
     return await backend.apply(place, changes, actor)
 
 
-async def copy(backend: Backend, scope: Scope, operation: Copy, now: datetime, timeout_seconds: float) -> Number:
+async def copy(
+    backend: Backend,
+    scope: Scope,
+    operation: Copy,
+    now: datetime,
+    timeout_seconds: float,
+    quota: Quota | None = None,
+) -> Number:
     """Copy entries page by page, as writes of the acting agent; value, metadata and expiry are the source's.
 
     Raises:
         InvalidArgument: source and target are one.
+        QuotaExceeded: there is no room; the message says how many were copied.
         StoreUnavailable: the engine failed on the way, or time was up; the message says how many were copied.
     """
     source = policy.place(scope, operation.namespace, operation.space)
     target = policy.place(scope, operation.target, operation.space)
     if source == target:
         raise InvalidArgument(f"{operation.namespace!r} cannot be copied onto itself. Name another namespace.")
-    copied, after, actor = 0, None, actor_of(scope, operation.space, now)
+    copied, after, actor = 0, None, actor_of(scope, operation.space, now, quota)
     deadline = time.monotonic() + timeout_seconds
     while True:
         try:
@@ -67,11 +77,11 @@ async def copy(backend: Backend, scope: Scope, operation: Copy, now: datetime, t
             page, after = await backend.scan(source, Span(operation.prefix, after), now)
             if page:
                 await backend.apply(target, [_copied(each) for each in page], actor)
-        except StoreUnavailable as error:
-            if not copied:
-                raise
-            told = f"{copied:,} entries were copied; of the next page: {error.message}"
-            raise StoreUnavailable(told, done=copied) from error
+        except (StoreUnavailable, QuotaExceeded) as error:
+            if copied:
+                error.message = f"{copied:,} entries were copied; of the next page: {error.message}"
+                error.fields["done"] = copied
+            raise
         copied += len(page)
         if after is None:
             return Number(copied)
@@ -82,12 +92,12 @@ def _in_time(deadline: float, timeout_seconds: float) -> None:
         raise StoreUnavailable(f"The copy did not end within {timeout_seconds:g} seconds.")
 
 
-def actor_of(scope: Scope, space: str | None, now: datetime) -> Actor:
-    """Return who writes, and when; in a space also for which user, which an operator is by its own name."""
+def actor_of(scope: Scope, space: str | None, now: datetime, quota: Quota | None) -> Actor:
+    """Return who writes, when and within what; in a space also for which user, which an operator is by its own name."""
     run = scope.run or UNKNOWN_RUN
     if scope.operator:
-        return Actor(scope.agent, run, now, scope.agent if names.is_reserved(scope.user) else None)
-    return Actor(scope.agent, run, now, None if space is None else scope.user)
+        return Actor(scope.agent, run, now, scope.agent if names.is_reserved(scope.user) else None, quota)
+    return Actor(scope.agent, run, now, None if space is None else scope.user, quota)
 
 
 def _copied(entry: Entry) -> Write:

@@ -77,7 +77,7 @@ def test_a_database_of_postgresql_has_the_table_that_the_page_shows(postgres_ser
                 "SELECT column_name, collation_name FROM information_schema.columns "
                 "WHERE table_schema = 'datastore' AND collation_name IS NOT NULL"
             ).fetchall()
-    keys = {"entries_pkey", "changes_pkey", "change_horizons_pkey", "audit_pkey"}
+    keys = {"entries_pkey", "changes_pkey", "change_horizons_pkey", "audit_pkey", "counters_pkey"}
     assert {name for (name,) in indexes} == keys | set(re.findall(r"INDEX IF NOT EXISTS (\w+)", shown))
     assert dict(collations) == dict(re.findall(r'(\w+) TEXT COLLATE "(C)"', shown))
 

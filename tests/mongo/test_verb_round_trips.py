@@ -27,7 +27,13 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def store(backend: MongoBackend, clock: ManualClock) -> AsyncIterator[Store]:
-    opened = Store(backend, clock=clock, flush_seconds=NEVER_FLUSH, fresh_seconds=NEVER_FLUSH)
+    opened = Store(
+        backend,
+        clock=clock,
+        flush_seconds=NEVER_FLUSH,
+        overrides_seconds=NEVER_FLUSH,
+        fresh_seconds=NEVER_FLUSH,
+    )
     yield opened
     await opened.aclose()
 

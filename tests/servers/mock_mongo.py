@@ -17,6 +17,8 @@ What it cannot show, and why; a real server must:
   So it shows that the filter of an increment refuses these, but not that the server would have. Its `findAndModify`
   loses what no longer meets the filter; an update and a look take its place here.
 - **Expressions.** Pipeline updates are applied wrongly in silence, and `$max` over null fails; neither is used.
+- **Quotas.** What reserves room runs here, but nobody ever comes between two of its steps; its `$$NOW` is put in by the
+  adapter, from this process's own clock.
 - **Change streams.** It has none, so the backend looks for changes now and then, as on a server that is no replica set:
   what happens between two looks shows once, and a cursor is of no use to another store.
 - **Transactions, sessions, concerns, deadlines, collations.** It has none, or ignores them.
@@ -25,6 +27,7 @@ What it cannot show, and why; a real server must:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from bson.codec_options import CodecOptions
@@ -82,8 +85,8 @@ class MockCollection:
         return cursor
 
     def aggregate(self, pipeline: Sequence[Document]) -> Any:
-        """Run a pipeline."""
-        return self._collection.aggregate(pipeline)
+        """Run a pipeline; the server's time is put in, since the mock has none."""
+        return self._collection.aggregate([_with_time(each) for each in pipeline])
 
     async def find_one_and_update(self, query: Document, update: Document, **options: Any) -> Mapping[str, Any] | None:
         """Change one document and return it, by its id: the mock looks for what it changed by the whole filter."""
@@ -159,3 +162,12 @@ class MockCollection:
             raise WriteError("the immutable field '_id'", IMMUTABLE_FIELD)
         inserted = result.upserted_id is not None
         done["nUpserted" if inserted else "nMatched"] += 1 if inserted else result.matched_count
+
+
+def _with_time(stage: Document) -> Document:
+    return {
+        name: {field: datetime.now(UTC) if each == "$$NOW" else each for field, each in facts.items()}
+        if isinstance(facts, dict)
+        else facts
+        for name, facts in stage.items()
+    }

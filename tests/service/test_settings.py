@@ -42,7 +42,7 @@ def test_an_account_without_a_home_is_told_to_name_a_store(monkeypatch: pytest.M
     [
         (
             {"DATASTORE_URLL": "x"},
-            r"^unknown setting 'urll' \(DATASTORE_URLL\)\. Known: audit, .*url\.$",
+            r"^unknown setting 'urll' \(DATASTORE_URLL\)\. Known: audit, .*url, .*\.$",
         ),
         (
             {"DATASTORE_FLUSH_SECONDS": "often"},

@@ -122,7 +122,7 @@ VERBS: list[tuple[str, Callable[[Any], Any], int]] = [
 async def test_a_verb_takes_this_many_round_trips(
     wire: tuple[Wire, str], backend: SqlBackend, clock: Clock, call: Callable[[Any], Any], trips: int
 ) -> None:
-    store = Store(backend, clock=clock, flush_seconds=3600, fresh_seconds=3600)
+    store = Store(backend, clock=clock, flush_seconds=3600, overrides_seconds=3600, fresh_seconds=3600)
     agent = connect(store, scope=Scope(user="alice", agent="writer")).use_namespace("notes")
     for _ in range(WARM):
         await call(agent.aio)

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Final, Self
 
-import pymongo
 from pymongo import ReadPreference, WriteConcern
 
 from datastore.backends.mongo import indexes, ledger, opening, restoring
@@ -15,11 +14,13 @@ from datastore.backends.mongo.driver import Client, Database, Listener
 from datastore.backends.mongo.erasing import Erasing
 from datastore.backends.mongo.inspection import Inspection
 from datastore.backends.mongo.polling import PollingJournal
+from datastore.backends.mongo.reservations import Charge, Reservations
 from datastore.backends.mongo.streams import StreamJournal, has_streams
 from datastore.backends.mongo.writes import DURABLE, Writer
 from datastore.document import Interest, Place
 from datastore.entry import Entry
 from datastore.ports import Clock, Logged, Position
+from datastore.quotas import Quota
 from datastore.settings import Settings
 
 _COUNTED: Final = WriteConcern(w=1)
@@ -45,6 +46,8 @@ class MongoBackend(Inspection, Erasing, Writer, ledger.Auditing):
         self._audit = database.get_collection(
             f"{settings.mongo_collection}.audit", write_concern=DURABLE, **options | {"codec_options": ledger.CODEC}
         )
+        counters = database.get_collection(f"{settings.mongo_collection}_counters", write_concern=DURABLE, **options)
+        self._reservations = Reservations(counters, self._entries, settings.operation_timeout_seconds)
         self._database = database
         self._seconds = settings.operation_timeout_seconds
         self._transactions = transactions
@@ -91,6 +94,7 @@ class MongoBackend(Inspection, Erasing, Writer, ledger.Auditing):
 
     async def aclose(self) -> None:
         """Release connections; idempotent. A handle that was given stays open."""
+        await self._reservations.aclose()
         client, self._client = self._client, None
         if client is not None:
             await opening.close(client)
@@ -99,10 +103,17 @@ class MongoBackend(Inspection, Erasing, Writer, ledger.Auditing):
         """Refuse entries that a document cannot hold; see `Inspector.vet`."""
         restoring.vet(entries)
 
-    async def restore(self, place: Place, entries: Sequence[Entry], now: datetime, *, replace: bool) -> list[str]:
+    async def restore(
+        self, place: Place, entries: Sequence[Entry], now: datetime, *, replace: bool, quota: Quota | None = None
+    ) -> list[str]:
         """Put entries back as they are given; return the keys left standing."""
-        with pymongo.timeout(self._seconds):
-            return await restoring.restore(self._entries, place, entries, now, replace=replace)
+        return await self._reservations.within(
+            quota,
+            [Charge(place, each.key, each.size_bytes, sure=replace) for each in entries],
+            now,
+            lambda: restoring.restore(self._entries, place, entries, now, replace=replace),
+            lambda standing: len(standing) == len(entries),
+        )
 
     async def head(self, place: Place | None = None) -> Position:
         """Return the present; see `Journal.head`."""

@@ -135,7 +135,9 @@ def _users(given: Entry) -> Document:
 
 def stub(document: Document) -> Stub:
     """Return what stands at a key."""
-    return Stub(document["key"], document["version"], document["expiresAt"], document["metadata"])
+    return Stub(
+        document["key"], document["version"], document["expiresAt"], document["metadata"], document["sizeBytes"]
+    )
 
 
 def check_encoded(key: str, value: Any, size_bytes: int) -> None:

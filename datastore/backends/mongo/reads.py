@@ -18,7 +18,7 @@ from datastore.entry import Entry
 from datastore.ports import PAGE_BYTES, Stub
 
 _KEY_ALONE: Final = {"_id": 0, "key": 1}
-_STUB: Final = {"_id": 0, "key": 1, "version": 1, "expiresAt": 1, "metadata": 1}
+_STUB: Final = {"_id": 0, "key": 1, "version": 1, "expiresAt": 1, "metadata": 1, "sizeBytes": 1}
 
 
 class Reader:

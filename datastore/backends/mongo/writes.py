@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextvars import Context
 from datetime import datetime
 from typing import Final
 
@@ -10,14 +12,17 @@ import pymongo
 from pymongo import WriteConcern
 from pymongo.errors import AutoReconnect
 
+from datastore import values
 from datastore.backends.mongo import documents, errors, increments, ranges, statements
 from datastore.backends.mongo.batch import Batch
-from datastore.backends.mongo.driver import Collection, Database, maybe_await
+from datastore.backends.mongo.driver import Collection, Database, Session, maybe_await
+from datastore.backends.mongo.reservations import Charge, Reservations
 from datastore.backends.mongo.transactions import Transaction
 from datastore.document import Place, Span
 from datastore.errors import NotSupported
+from datastore.metering import metered
 from datastore.operations import Applied, Outcome
-from datastore.ports import Access, Actor, Change, Increment, Step, Write
+from datastore.ports import Access, Actor, Change, Clause, Increment, Removal, Step, Write
 
 _UNDOING_SECONDS: Final = 1.0
 """How long undoing a transaction may take beyond its deadline; else the server undoes it in its own time."""
@@ -32,13 +37,20 @@ class Writer:
     _counts: Collection
     _seconds: float
     _transactions: bool
+    _reservations: Reservations
 
     async def apply(self, place: Place, changes: Sequence[Change], actor: Actor) -> Applied:
         """Make the changes; keys are distinct. Unconditional ones of a batch share a round trip."""
         for change in changes:
             _check_encoded(change)
-        with pymongo.timeout(self._seconds):  # All that it sends has one deadline together.
-            return await Batch(self._entries, place, actor).run(changes)
+        writes = [number for number, each in enumerate(changes) if isinstance(each, Write)]
+        return await self._reservations.within(
+            actor.quota,
+            _charges((place, each) for each in changes),
+            actor.now,
+            lambda: Batch(self._entries, place, actor).run(changes),
+            lambda answer: not any(answer.outcomes[number].applied for number in writes),
+        )
 
     async def increment(self, place: Place, increment: Increment, actor: Actor) -> Outcome:
         """Add to a number, in one atomic write; an expired entry starts anew.
@@ -49,8 +61,13 @@ class Writer:
             NotANumber: the entry holds something else.
             ValueNotStorable: the sum is beyond 64 bits, or infinite.
         """
-        with pymongo.timeout(self._seconds):
-            return await increments.increment(self._entries, place, increment, actor)
+        return await self._reservations.within(
+            actor.quota,
+            _charges([(place, increment)]),
+            actor.now,
+            lambda: increments.increment(self._entries, place, increment, actor),
+            lambda answer: not answer.applied,
+        )
 
     async def atomic(self, steps: Sequence[Step], actor: Actor) -> Applied:
         """Make all of the changes or none, in a transaction; see `Backend.atomic`.
@@ -66,12 +83,20 @@ class Writer:
             )
         for _, clause in steps:
             _check_encoded(clause)
+        return await self._reservations.within(
+            actor.quota,
+            _charges(steps, together=True),
+            actor.now,
+            lambda: self._transact(steps, actor),
+            lambda answer: not all(each.applied for each in answer.outcomes),
+        )
+
+    async def _transact(self, steps: Sequence[Step], actor: Actor) -> Applied:
         session = await maybe_await(self._database.client.start_session())
         try:
             return await Transaction(self._entries, session, DURABLE, self._seconds).run(steps, actor)
-        finally:
-            with pymongo.timeout(_UNDOING_SECONDS):
-                await session.end_session()
+        finally:  # In a context of its own: when the deadline of the write has passed, it is still to be undone.
+            await asyncio.create_task(metered(_ended(session)), context=Context())
 
     async def clear(self, place: Place, prefix: str, now: datetime) -> int:
         """Remove the live entries that have the prefix; return how many.
@@ -96,6 +121,35 @@ class Writer:
         requests = [statements.count_reads(each) for each in sorted(accesses, key=lambda each: each.last)]
         with errors.translated(write=True):
             await self._counts.bulk_write(requests, ordered=False)
+
+
+async def _ended(session: Session) -> None:
+    with pymongo.timeout(_UNDOING_SECONDS):
+        await session.end_session()
+
+
+def _charges(changes: Iterable[tuple[Place, Change | Clause]], *, together: bool = False) -> list[Charge]:
+    """Return what becomes of keys where something is written or removed; `together`: of all of them or none."""
+    return [
+        Charge(place, each.key, _size(each), sure=together or _surely(each))
+        for place, each in changes
+        if isinstance(each, (Write, Increment, Removal))
+    ]
+
+
+def _size(change: Write | Increment | Removal) -> int | None:
+    match change:
+        case Write():
+            return change.size_bytes
+        case Increment():
+            return values.NUMBER_BYTES
+    return None
+
+
+def _surely(change: Write | Increment | Removal) -> bool:
+    """Say whether a change happens if others of its batch do."""
+    absent = isinstance(change, Increment) or (isinstance(change, Write) and change.if_absent)
+    return change.if_version is None and not absent
 
 
 def _check_encoded(change: object) -> None:

@@ -5,9 +5,9 @@ Here stands only what holds them together; statements are in reads, writes and i
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Self
+from typing import Self, TypeVar
 
 from datastore.backends.sql import (
     atomics,
@@ -16,6 +16,7 @@ from datastore.backends.sql import (
     inspection,
     ledger,
     opening,
+    quotas,
     reads,
     restoring,
     server,
@@ -23,7 +24,7 @@ from datastore.backends.sql import (
 )
 from datastore.backends.sql.garbage import Collector
 from datastore.backends.sql.journal import SqlJournal
-from datastore.backends.sql.runner import Runner
+from datastore.backends.sql.runner import Runner, Work
 from datastore.backends.sql.schema import to_ms
 from datastore.chain import Row
 from datastore.document import Interest, Place, Span
@@ -47,7 +48,10 @@ from datastore.ports import (
     Stub,
     Traces,
 )
+from datastore.quotas import Quota
 from datastore.settings import Settings
+
+T = TypeVar("T")
 
 
 class SqlBackend:
@@ -118,7 +122,7 @@ class SqlBackend:
 
     async def apply(self, place: Place, changes: Sequence[Change], actor: Actor) -> Applied:
         """Make the changes in one transaction; a condition that fails aborts nothing else."""
-        return await self._runner.run(lambda job: writes.apply(job, place, changes, actor), writes=True)
+        return await self._write(lambda job: writes.apply(job, place, changes, actor), [place], actor.quota, actor.now)
 
     async def increment(self, place: Place, increment: Increment, actor: Actor) -> Outcome:
         """Add to a number, in one atomic write; an expired entry starts anew.
@@ -130,7 +134,7 @@ class SqlBackend:
             ValueNotStorable: the sum is beyond 64 bits, or infinite.
         """
         add = increments.increment if increment.if_version is None else atomics.increment
-        return await self._runner.run(lambda job: add(job, place, increment, actor), writes=True)
+        return await self._write(lambda job: add(job, place, increment, actor), [place], actor.quota, actor.now)
 
     async def atomic(self, steps: Sequence[Step], actor: Actor) -> Applied:
         """Make all of the changes or none, in a transaction; see `Backend.atomic`.
@@ -138,7 +142,16 @@ class SqlBackend:
         Raises:
             NotANumber, ValueNotStorable: as `increment`; nothing was written.
         """
-        return await self._runner.run(lambda job: atomics.atomic(job, steps, actor), writes=True)
+        places = [place for place, _ in steps]
+        return await self._write(lambda job: atomics.atomic(job, steps, actor), places, actor.quota, actor.now)
+
+    async def _write(self, work: Work[T], places: Iterable[Place], quota: Quota | None, now: datetime) -> T:
+        """Do work that writes, at places of one owner, within its quota."""
+        if quota is None:
+            return await self._runner.run(work, writes=True)
+        owner, *_ = {place.owner for place in places}
+        claim = quotas.Claim(owner, tuple({place.namespace for place in places}), quota, now)
+        return await self._runner.run(lambda job: quotas.within(job, claim, work), writes=True)
 
     async def clear(self, place: Place, prefix: str, now: datetime) -> int:
         """Remove the live entries that have the prefix, some at a time; return how many.
@@ -184,10 +197,12 @@ class SqlBackend:
     def vet(self, entries: Sequence[Entry]) -> None:
         """Do nothing: both engines hold whatever the store accepts."""
 
-    async def restore(self, place: Place, entries: Sequence[Entry], now: datetime, *, replace: bool) -> list[str]:
+    async def restore(
+        self, place: Place, entries: Sequence[Entry], now: datetime, *, replace: bool, quota: Quota | None = None
+    ) -> list[str]:
         """Put entries back as they are given, in one transaction; return the keys left standing."""
-        return await self._runner.run(
-            lambda job: restoring.restore(job, place, entries, to_ms(now), replace=replace), writes=True
+        return await self._write(
+            lambda job: restoring.restore(job, place, entries, to_ms(now), replace=replace), [place], quota, now
         )
 
     async def traces(self, user: str) -> Traces:

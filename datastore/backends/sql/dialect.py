@@ -5,6 +5,7 @@ understand, and to these rules, without which PostgreSQL would deadlock or lose 
 
 - Rows of one statement are locked in the order of their keys.
 - What is removed by a sub-select is locked by it (`with_for_update`, which SQLite needs not and leaves out).
+- Entries are locked before the counters of their owner, and the whole before a namespace.
 - Where a statement was sent that may be committed, `Job` notes it; nothing is sent around the job.
 """
 
@@ -48,6 +49,18 @@ class Dialect(Protocol):
         """How one begins that reads, at one moment in time."""
 
     @property
+    def BEGIN_LONE(self) -> str:  # noqa: N802 - as above
+        """How one begins around statements of which each would do alone."""
+
+    @property
+    def HOLD_WRITERS(self) -> tuple[str, ...]:  # noqa: N802 - as above
+        """What lets writers of entries end, and others wait for the end of the open transaction."""
+
+    @property
+    def COUNT_NOW(self) -> tuple[str, ...]:  # noqa: N802 - as above
+        """What makes counters tell of the open transaction's own writes."""
+
+    @property
     def ATOMIC_MANY(self) -> bool:  # noqa: N802 - as above
         """Whether one statement with many parameters is all or nothing without a transaction around it."""
 
@@ -79,6 +92,18 @@ class Dialect(Protocol):
 
         Numbers must rise in the order in which transactions commit.
         """
+
+    def counting(self, name: str, event: str, statements: str) -> list[DDL]:
+        """Return the statements that make a trigger which counts, at the commit or before `COUNT_NOW`.
+
+        Args:
+            name: the trigger's.
+            event: of a row of `entries`.
+            statements: with `{counters}` for that table's name.
+        """
+
+    def discounting(self, name: str) -> list[DDL]:
+        """Return the statements that make the trigger which counts what is removed."""
 
     async def interrupt(self, connection: AsyncConnection, seconds: float) -> None:
         """Stop the statement that the connection is at, if any; it fails and is undone. Never raises."""

@@ -41,6 +41,9 @@ from datastore.settings import Settings
 insert: Final = postgresql.insert
 BEGIN_WRITE: Final = "BEGIN ISOLATION LEVEL SERIALIZABLE"
 BEGIN_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+BEGIN_LONE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
+HOLD_WRITERS: Final = ("LOCK TABLE entries IN SHARE MODE",)
+COUNT_NOW: Final = ("SET CONSTRAINTS counted_inserted, counted_updated IMMEDIATE",)
 ATOMIC_MANY: Final = True
 CLEAR_ROWS: Final = 10_000
 CONNECTIONS: Final = 10
@@ -143,6 +146,47 @@ def trigger(name: str, event: str, row: str, version: str) -> list[DDL]:
         f"\tFOR EACH ROW EXECUTE FUNCTION {SCHEMA}.{name}();\nEND IF; END $$"
     )
     return [DDL(each) for each in (function, made)]  # type: ignore[no-untyped-call]  # SQLAlchemy gives it no types
+
+
+def counting(name: str, event: str, statements: str) -> list[DDL]:
+    """Return the statements that make a function and its trigger, deferred to the commit: entries are locked first."""
+    made = (
+        f"\tCREATE CONSTRAINT TRIGGER {name} {event} ON {SCHEMA}.entries DEFERRABLE INITIALLY DEFERRED\n"
+        f"\tFOR EACH ROW EXECUTE FUNCTION {SCHEMA}.{name}();"
+    )
+    return _counted(name, statements, made)
+
+
+_LOST: Final = (
+    "UPDATE {counters} AS held SET held_bytes = held_bytes - gone.bytes, held_keys = held_keys - gone.keys\n"
+    "\tFROM (SELECT owner, sum(size_bytes) AS bytes, count(*) AS keys FROM removed GROUP BY owner) AS gone\n"
+    "\tWHERE held.owner = gone.owner AND held.namespace = '';\n"
+    "\tUPDATE {counters} AS held SET held_bytes = held_bytes - gone.bytes, held_keys = held_keys - gone.keys\n"
+    "\tFROM (SELECT owner, namespace, sum(size_bytes) AS bytes, count(*) AS keys FROM removed GROUP BY 1, 2) AS gone\n"
+    "\tWHERE held.owner = gone.owner AND held.namespace = gone.namespace;\n"
+    "\tDELETE FROM {counters}\n"
+    "\tWHERE owner IN (SELECT owner FROM removed) AND namespace <> '' AND held_keys <= 0;"
+)
+
+
+def discounting(name: str) -> list[DDL]:
+    """Return the statements that make a function and its trigger, once for all rows of a statement."""
+    made = (
+        f"\tCREATE TRIGGER {name} AFTER DELETE ON {SCHEMA}.entries REFERENCING OLD TABLE AS removed\n"
+        f"\tFOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.{name}();"
+    )
+    return _counted(name, _LOST, made)
+
+
+def _counted(name: str, statements: str, made: str) -> list[DDL]:
+    body = statements.format(counters=f"{SCHEMA}.counters")
+    function = (
+        f"CREATE OR REPLACE FUNCTION {SCHEMA}.{name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN\n"
+        f"\t{body}\n\tRETURN NULL;\nEND $$"
+    )
+    there = f"SELECT FROM pg_trigger WHERE tgrelid = '{SCHEMA}.entries'::regclass AND tgname = '{name}'"
+    once = f"DO $$ BEGIN IF NOT EXISTS ({there}) THEN\n{made}\nEND IF; END $$"
+    return [DDL(each) for each in (function, once)]  # type: ignore[no-untyped-call]  # as above
 
 
 async def _driver(connection: AsyncConnection) -> Any:

@@ -127,7 +127,13 @@ async def get(job: Job, place: Place, keys: Sequence[str], now: int) -> tuple[li
 async def peek(job: Job, place: Place, keys: Sequence[str], now: int) -> list[Stub]:
     """Return what stands at the keys; see `Backend.peek`."""
     listed = job.dialect.listed([place.id(key) for key in dict.fromkeys(keys)])
-    columns = (entries.c.key, entries.c.version, entries.c.expires_at, entries.c.metadata)
+    columns = (
+        entries.c.key,
+        entries.c.version,
+        entries.c.expires_at,
+        entries.c.metadata,
+        entries.c.size_bytes,
+    )
     statement = standing(listed, columns, now).order_by(listed.c.position)
     return [rows.to_stub(row) for row in await job.execute(statement)]
 

@@ -56,7 +56,7 @@ def value(row: Row[Any]) -> Any:
 
 def to_stub(row: Row[Any]) -> Stub:
     """Return what stands at a key."""
-    return Stub(row.key, row.version, from_ms(row.expires_at), json.loads(row.metadata))
+    return Stub(row.key, row.version, from_ms(row.expires_at), json.loads(row.metadata), row.size_bytes)
 
 
 def restored(place: Place, entry: Entry) -> dict[str, object]:

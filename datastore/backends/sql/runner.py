@@ -54,6 +54,10 @@ _LEAST_PAUSE_SECONDS: Final = 0.005
 _DOUBLINGS: Final = 5
 
 
+class Stricter(Exception):  # noqa: N818 - never leaves this package
+    """Work within a transaction needs one whose outcome is as if it were alone."""
+
+
 class Job:
     """A piece of work and the connection it holds."""
 
@@ -64,6 +68,9 @@ class Job:
         self._stopped = False
         self._interruptible = False
         self._inside = False
+        self._begun = ""
+        self.spoiled = False
+        """Whether work within the open transaction has failed, so that it must not be committed."""
         self._committing = False
         self.uncertain = False
         """Whether a write may have happened without our knowing."""
@@ -110,11 +117,23 @@ class Job:
         return await self._held().exec_driver_sql(text)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
-        """Make the statements inside one: all or nothing, as if nobody else wrote meanwhile; or all at one moment."""
+    async def transaction(self, begin: str | None = None) -> AsyncIterator[None]:
+        """Make the statements inside one: all or nothing, as if nobody else wrote meanwhile; or all at one moment.
+
+        Within another it is a part of that one, which must look whether it was spoiled.
+
+        Args:
+            begin: how it begins, where that is not the usual.
+        """
+        if self._inside:
+            async with self._joined():
+                yield
+            return
         connection = self._held()
+        self._begun = begin or (self._dialect.BEGIN_WRITE if self._writes else self._dialect.BEGIN_READ)
+        self.spoiled = False
         try:
-            await self.command(self._dialect.BEGIN_WRITE if self._writes else self._dialect.BEGIN_READ)
+            await self.command(self._begun)
             self._inside = True
             yield
             self._held()
@@ -128,6 +147,16 @@ class Job:
         finally:
             self._inside = False
         self._interruptible = True
+
+    @asynccontextmanager
+    async def _joined(self) -> AsyncIterator[None]:
+        if self._begun not in (self._dialect.BEGIN_WRITE, self._dialect.BEGIN_READ):
+            raise Stricter
+        try:
+            yield
+        except BaseException:
+            self.spoiled = True
+            raise
 
     async def stop(self, seconds: float) -> None:
         """Let no further statement begin, and interrupt the one at work; wait so long at most."""

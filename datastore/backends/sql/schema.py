@@ -1,4 +1,6 @@
-"""The table of entries, its indexes, and how times are stored; `noted` has what is kept of changes, `audited` the log.
+"""The table of entries, its indexes, and how times are stored.
+
+`noted` and `counted` have what triggers keep, `audited` the log.
 
 Theory of operation:
 
@@ -24,7 +26,7 @@ from typing import Final
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, Text, literal_column
 from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 
-from datastore.backends.sql import audited, noted
+from datastore.backends.sql import audited, counted, noted
 from datastore.backends.sql.dialect import NAME, Dialect
 from datastore.entry import NEVER
 
@@ -91,10 +93,17 @@ INDEXES: Final = (
     ),
 )
 
-NAMES: Final = frozenset({entries.name, *(str(each.name) for each in INDEXES), *noted.NAMES, *audited.NAMES})
+NAMES: Final = frozenset(
+    {
+        entries.name,
+        *(str(each.name) for each in INDEXES),
+        *noted.NAMES,
+        *audited.NAMES,
+        *counted.NAMES,
+    }
+)
 
-
-PARTS: Final = (*(str(each.name) for each in (*INDEXES, *audited.INDEXES)), *noted.PARTS)
+PARTS: Final = (*(str(each.name) for each in (*INDEXES, *audited.INDEXES)), *noted.PARTS, *counted.PARTS)
 """The indexes and triggers by name."""
 
 
@@ -105,4 +114,5 @@ def creation(dialect: Dialect) -> list[ExecutableDDLElement]:
         *(CreateIndex(each, if_not_exists=True) for each in INDEXES),
         *noted.creation(dialect),
         *audited.creation(),
+        *counted.creation(dialect),
     ]

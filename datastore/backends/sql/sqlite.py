@@ -31,6 +31,11 @@ from datastore.backends.sql.visits import Connection
 insert: Final = sqlite.insert
 BEGIN_WRITE: Final = "BEGIN IMMEDIATE"
 BEGIN_READ: Final = "BEGIN"
+BEGIN_LONE: Final = BEGIN_WRITE
+HOLD_WRITERS: Final = ()
+"""The write lock does that."""
+COUNT_NOW: Final = ()
+"""Triggers have counted already."""
 ATOMIC_MANY: Final = False
 CLEAR_ROWS: Final = 250
 """At most 1 GiB of values."""
@@ -102,6 +107,23 @@ def trigger(name: str, event: str, row: str, version: str) -> list[DDL]:
             f"\tINSERT INTO changes ({columns})\n\tVALUES ({noted});\nEND"
         )
     ]
+
+
+def counting(name: str, event: str, statements: str) -> list[DDL]:
+    """Return the statement that makes a trigger."""
+    body = statements.format(counters="counters")
+    text = f"CREATE TRIGGER IF NOT EXISTS {name} {event} ON entries BEGIN\n\t{body}\nEND"
+    return [DDL(text)]  # type: ignore[no-untyped-call]  # as above
+
+
+def discounting(name: str) -> list[DDL]:
+    """Return the statement that makes a trigger."""
+    lost = (
+        "UPDATE counters SET held_bytes = held_bytes - old.size_bytes, held_keys = held_keys - 1\n"
+        "\tWHERE owner = old.owner AND namespace IN ('', old.namespace);\n"
+        "\tDELETE FROM counters WHERE owner = old.owner AND namespace = old.namespace AND held_keys <= 0;"
+    )
+    return counting(name, "AFTER DELETE", lost)
 
 
 async def interrupt(connection: AsyncConnection, _seconds: float) -> None:

@@ -1,0 +1,107 @@
+"""What operators set for single users and spaces, in place of the host's own limits; and how much is used of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from admin.actions.subject import NotFound, Owner, scope
+from datastore.document import moment
+from datastore.errors import InvalidArgument
+from datastore.quotas import Amount, Ceiling, Quota
+from datastore.service import overrides
+from datastore.service.overrides import NOTHING, Override, Room
+from datastore.service.store import Store
+from datastore.service.writes import actor_of
+
+EVERY: Final = overrides.ANY
+"""How an operator names all namespaces that have no ceiling of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What an owner holds in all (None), or in a namespace, and the most that it may."""
+
+    namespace: str | None
+    held: Amount
+    ceiling: Ceiling
+    override: bool
+
+
+async def show(store: Store, owner: Owner) -> AsyncIterator[list[Line]]:
+    """Give the whole and then each namespace that holds something, or has a ceiling of its own, in order."""
+    now = moment(store.clock.now())
+    own, _ = await overrides.read(store.engine, owner.id, now)
+    quota = (await store.quotas.bounds(scope(owner), None)).quota or Quota()
+    found = await store.engine.usage(owner.id, now)
+    held = {name: Amount(each.bytes, each.keys) for name, each in found.items()}
+    lines = [Line(None, sum(held.values(), Amount()), quota.whole, own.whole != Room())]
+    for name in sorted({*held, *own.namespaces} - {EVERY}):
+        override = name in own.namespaces or EVERY in own.namespaces
+        lines.append(Line(name, held.get(name, Amount()), quota.ceiling(name), override))
+    yield lines
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is to be set: for the whole of an owner, for one namespace, or for `EVERY` one; None: as it is."""
+
+    namespace: str | None
+    bytes: int | None
+    keys: int | None
+    value_bytes: int | None
+
+    def check(self) -> None:
+        """Refuse what sets nothing, or what has no such limit.
+
+        Raises:
+            InvalidArgument: as said.
+        """
+        if (self.bytes, self.keys, self.value_bytes) == (None, None, None):
+            raise InvalidArgument("say what to set: --bytes N, --keys N or --value-bytes N.")
+        if self.namespace is not None and self.value_bytes is not None:
+            raise InvalidArgument("--value-bytes is for all of a user's values. Leave --namespace out.")
+
+    def upon(self, standing: Override) -> Override:
+        """Return the override with this in it."""
+        if self.namespace is None:
+            value_bytes = standing.value_bytes if self.value_bytes is None else self.value_bytes
+            return standing.model_copy(update={"whole": self._room(standing.whole), "value_bytes": value_bytes})
+        room = self._room(standing.namespaces.get(self.namespace, Room()))
+        return standing.model_copy(update={"namespaces": {**standing.namespaces, self.namespace: room}})
+
+    def _room(self, standing: Room) -> Room:
+        return Room(
+            bytes=standing.bytes if self.bytes is None else self.bytes,
+            keys=standing.keys if self.keys is None else self.keys,
+        )
+
+
+async def put(store: Store, owner: Owner, setting: Setting) -> None:
+    """Set limits in place of the host's; every host knows within a few seconds.
+
+    Raises:
+        Conflict: another operator was at it.
+    """
+    actor = actor_of(scope(owner), None, moment(store.clock.now()), None)
+    await overrides.change(store.engine, owner.id, setting.upon, actor)
+
+
+async def clear(store: Store, owner: Owner, namespace: str | None) -> None:
+    """Take away all that was set, or what was for one namespace, or for `EVERY` one: the host's own limits apply.
+
+    Raises:
+        NotFound: nothing was set.
+        Conflict: another operator was at it.
+    """
+
+    def without(standing: Override) -> Override:
+        left = {name: room for name, room in standing.namespaces.items() if name != namespace}
+        cleared = NOTHING if namespace is None else standing.model_copy(update={"namespaces": left})
+        if cleared == standing:
+            raise NotFound(f"{owner}{'' if namespace is None else f', namespace {namespace}'} has no quota of its own.")
+        return cleared
+
+    actor = actor_of(scope(owner), None, moment(store.clock.now()), None)
+    await overrides.change(store.engine, owner.id, without, actor)

@@ -1,0 +1,97 @@
+"""What a quota costs on a real server: nothing where there is none, and one trip more before the answer with one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pymongo
+import pytest
+
+from datastore import Limits, Scope, values
+from datastore.backends.mongo import MongoBackend
+from datastore.service.store import Store
+from sandbox import ConnectedDataStore, connect
+from tests.mongo.test_verb_round_trips import COSTS, HUNDRED, Call
+from tests.mongo.words import Trips
+from tests.world import NEVER_FLUSH, ManualClock
+
+AMPLE = Limits(user_bytes=10**9, user_keys=10**6, namespace_bytes=10**9, namespace_keys=10**6)
+WANTED = (
+    "get",
+    "set of a new entry",
+    "set over an expired entry",
+    "set with metadata of an existing entry",
+    "add of a new entry",
+    "incr of a new number",
+    "update",
+    "delete",
+    "touch",
+    "set_many of a hundred existing",
+    "copy_to of a page",
+)
+CHOSEN = [each for each in COSTS if each[0] in WANTED]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def agent(backend: MongoBackend, clock: ManualClock, trips: Trips) -> AsyncIterator[ConnectedDataStore]:
+    """As where verbs are counted without quotas, but every write has one, and there is much room."""
+    store = Store(backend, clock=clock, flush_seconds=NEVER_FLUSH, overrides_seconds=NEVER_FLUSH)
+    scope = Scope(user="alice", agent="a", limits=AMPLE)
+    connected = connect(store, scope=scope).use_namespace("n")
+    await connected.aio.set_many({f"left{i:03}": i for i in range(100)}, ttl_seconds=1)
+    clock.advance(2)
+    await connected.aio.set_many(HUNDRED)
+    await connected.aio.set("live", 1)
+    await connected.aio.set("noted", 1, {"m": 1})
+    await connected.use_namespace("elsewhere").aio.set("k", 1)
+    await store.flush()
+    await backend._reservations.aclose()
+    trips.take()
+    yield connected
+    await store.aclose()
+
+
+def before_the_answer(trips: Trips) -> list[dict[str, Any]]:
+    """The commands but those that settle, which nothing waits for."""
+    return [each for each in trips.commands if not _settles(each)]
+
+
+def _settles(command: dict[str, Any]) -> bool:
+    return "counters" in str(command.get("update")) and not any(each["u"].get("$set") for each in command["updates"])
+
+
+@pytest.mark.parametrize(("call", "without"), [each[1:] for each in CHOSEN], ids=WANTED)
+async def test_a_quota_costs_one_trip_more_at_most(
+    agent: ConnectedDataStore, trips: Trips, call: Call, without: int
+) -> None:
+    await call(agent.aio)
+    assert len(before_the_answer(trips)) <= without + 1
+
+
+async def test_every_mark_is_taken_away_and_what_is_counted_is_no_less_than_what_stands(
+    agent: ConnectedDataStore, backend: MongoBackend, url: str
+) -> None:
+    await agent.aio.set_many({f"k{i:03}": "x" * 100 for i in range(100)})
+    await agent.aio.incr("n")
+    await agent.aio.add("new", 1)
+    await agent.aio.clear("k05")
+    await backend._reservations.aclose()
+    usage = {"": await agent.aio.usage()}
+    for name in ("n", "elsewhere"):
+        entries = [each async for each in agent.use_namespace(name).aio.items()]
+        usage[name] = {"keys": len(entries), "bytes": sum(values.size(each) for _, each in entries)}
+    with pymongo.MongoClient[dict[str, Any]](url) as client:
+        database = client.get_default_database()
+        found = {each["_id"]: each for each in database["entries_counters"].find({})}
+        database.drop_collection("entries_counters")
+    assert set(found) == {"alice", "alice:n", "alice:elsewhere"}
+    for name, each in found.items():
+        assert each["marks"] == {}
+        assert each["bytes"] >= usage[name.partition(":")[2]]["bytes"]
+        assert each["keys"] >= usage[name.partition(":")[2]]["keys"]
