@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from admin.actions.subject import NotFound, Owner, scope
+from datastore.chain import Deed
 from datastore.document import moment
 from datastore.errors import InvalidArgument
 from datastore.quotas import Amount, Ceiling, Quota
@@ -84,8 +85,7 @@ async def put(store: Store, owner: Owner, setting: Setting) -> None:
     Raises:
         Conflict: another operator was at it.
     """
-    actor = actor_of(scope(owner), None, moment(store.clock.now()), None)
-    await overrides.change(store.engine, owner.id, setting.upon, actor)
+    await _change(store, owner, "set_quota", setting.namespace, setting.upon)
 
 
 async def clear(store: Store, owner: Owner, namespace: str | None) -> None:
@@ -103,5 +103,17 @@ async def clear(store: Store, owner: Owner, namespace: str | None) -> None:
             raise NotFound(f"{owner}{'' if namespace is None else f', namespace {namespace}'} has no quota of its own.")
         return cleared
 
-    actor = actor_of(scope(owner), None, moment(store.clock.now()), None)
-    await overrides.change(store.engine, owner.id, without, actor)
+    await _change(store, owner, "clear_quota", namespace, without)
+
+
+async def _change(
+    store: Store, owner: Owner, operation: str, namespace: str | None, edit: Callable[[Override], Override]
+) -> None:
+    """Change an override and note it."""
+    who = scope(owner)
+    deed = Deed(who.user, who.agent, who.run, operation, owner.id, namespace, outcome="unknown")
+    async with store.audit.noting(1) as noted:
+        noted.append(deed)
+        actor = actor_of(who, None, moment(store.clock.now()), None)
+        await overrides.change(store.engine, owner.id, edit, actor)
+        noted[:] = [replace(deed, outcome="done")]

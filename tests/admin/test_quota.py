@@ -72,3 +72,13 @@ def test_what_cannot_be_set_is_a_mistake_of_usage(
     ended = datastore("admin", "quota", *arguments)
     assert ended.code == 2
     assert complaint in ended.err
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_the_audit_log_notes_what_was_set_and_cleared(datastore: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATASTORE_AUDIT", "writes")
+    datastore("admin", "quota", "set", "--user", "alice", "--namespace", "n", "--keys", "1")
+    datastore("admin", "quota", "clear", "--user", "alice")
+    rows = datastore("admin", "audit", "show", "--json").objects
+    told = [(row["operation"], row["owner"], row["namespace"], row["outcome"]) for row in rows]
+    assert told == [("set_quota", "alice", "n", "done"), ("clear_quota", "alice", None, "done")]
