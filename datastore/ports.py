@@ -368,12 +368,14 @@ class Traces:
         bytes: of their values.
         shared: entries in spaces that name it.
         changes: its changes that the engine remembers and can forget.
+        counters: of what it holds, kept for quotas.
     """
 
     keys: int
     bytes: int
     shared: int
     changes: int
+    counters: int
 
 
 class Eraser(Protocol):
@@ -383,7 +385,7 @@ class Eraser(Protocol):
         """Return what is there of a user."""
 
     async def expunge(self, user: str) -> int:
-        """Remove entries of a user, whether they have expired or not."""
+        """Remove entries of a user, whether they have expired or not, and then the counters of them."""
 
     async def disown(self, user: str, pseudonym: str) -> int:
         """Put a pseudonym in the place of a user in entries of spaces; nothing else of them changes."""

@@ -41,6 +41,7 @@ class Receipt:
         bytes: of their values.
         shared: entries of spaces that named the user.
         changes: remembered changes.
+        counters: of what it held, kept for quotas.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Receipt:
     bytes: int
     shared: int
     changes: int
+    counters: int
 
     @property
     def pseudonym(self) -> str:
@@ -174,9 +176,14 @@ def _content(key: str, value: dict[str, Any]) -> Write:
     return Write(key, value, values.size(value), secrets.token_hex(12), NEVER, {})
 
 
-async def _write(store: Store, user: str, place: Place, change: Change) -> bool:
+def acting(store: Store) -> Actor:
+    """Return the operator who acts, now."""
     name = _operator()
-    done = await store.engine.apply(place, [change], Actor(name, name, _now(store)))
+    return Actor(name, name, _now(store))
+
+
+async def _write(store: Store, user: str, place: Place, change: Change) -> bool:
+    done = await store.engine.apply(place, [change], acting(store))
     store.blocks.forget(user)
     return done.outcomes[0].applied
 

@@ -20,9 +20,12 @@ from typing import Final
 from admin.actions import audit, blocking
 from admin.actions.blocking import Block, Receipt
 from admin.actions.subject import NotFound
-from datastore.errors import StoreUnavailable
+from datastore.document import moment
+from datastore.errors import Conflict, StoreUnavailable
 from datastore.ports import Traces
+from datastore.service import overrides
 from datastore.service.blocks import FRESH_SECONDS
+from datastore.service.overrides import NOTHING
 from datastore.service.store import Store
 from datastore.settings import Settings
 
@@ -38,14 +41,24 @@ async def _audited(store: Store, user: str, receipt: Receipt) -> int:
     return 0
 
 
+async def _unlimited(store: Store, user: str, _receipt: Receipt) -> int:
+    """Remove what operators set for the user, once more where somebody sets it meanwhile."""
+    try:
+        await overrides.change(store.engine, user, lambda _: NOTHING, blocking.acting(store))
+    except Conflict:
+        return 1
+    return 0
+
+
 STEPS: Final[tuple[Step, ...]] = (
     lambda store, user, _: store.engine.expunge(user),
     lambda store, user, receipt: store.engine.disown(user, receipt.pseudonym),
+    _unlimited,
     _audited,
     # Whatever else is kept of a user gets its step here. Changes go last, because removals are changes too.
     lambda store, user, _: store.engine.forget(user),
 )
-_NOTHING: Final = Traces(0, 0, 0, 0)
+_NOTHING: Final = Traces(0, 0, 0, 0, 0)
 _MOST_PASSES: Final = 3
 _GRACE_SECONDS: Final = 1.0
 """What a host may need beyond the deadline of a write to be sure that it is not made."""
@@ -53,16 +66,24 @@ _GRACE_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Prospect:
-    """What an erasure would meet: what is there of the user, and its record where it is blocked."""
+    """What an erasure would meet.
+
+    Attributes:
+        found: what is there of the user.
+        block: its record, where it is blocked.
+        limited: whether an operator has set a quota for it.
+    """
 
     found: Traces
     block: Block | None
+    limited: bool
 
     @property
     def done(self) -> Receipt | None:
         """The receipt of an earlier erasure, after which nothing has come."""
-        finished = self.block is not None and not self.block.erasing and self.found == _NOTHING
-        return self.block.receipt if finished and self.block is not None else None
+        if self.block is None or self.block.erasing or self.found != _NOTHING or self.limited:
+            return None
+        return self.block.receipt
 
 
 async def prospect(store: Store, user: str) -> Prospect:
@@ -73,9 +94,10 @@ async def prospect(store: Store, user: str) -> Prospect:
     """
     found = await store.engine.traces(user)
     block, _ = await blocking.look(store, user)
-    if found == _NOTHING and (block is None or block.receipt is None):
+    _, version = await overrides.read(store.engine, user, moment(store.clock.now()))
+    if found == _NOTHING and version is None and (block is None or block.receipt is None):
         raise NotFound(f"user {user} holds nothing, and no entry of a space names it.")
-    return Prospect(found, block)
+    return Prospect(found, block, version is not None)
 
 
 def settle_seconds(settings: Settings) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from admin.actions import blocking
 from admin.actions import erase as erasing
 from admin.actions.blocking import Receipt
@@ -64,7 +66,7 @@ async def erase(store: Store, settings: Settings, user: str, consent: Consent, *
 
 def _tell(user: str, receipt: Receipt, words: str, *, json: bool) -> None:
     if json:
-        counts = Traces(receipt.keys, receipt.bytes, receipt.shared, receipt.changes)
+        counts = Traces(receipt.keys, receipt.bytes, receipt.shared, receipt.changes, receipt.counters)
         say(as_json(_facts(user, counts, receipt)))
     else:
         say(visible(f"{words}; receipt {receipt.id}, of {receipt.ended_at}"))
@@ -76,10 +78,9 @@ def _words(found: Traces) -> str:
 
 
 def _pieces(found: Traces) -> tuple[int, int, int]:
-    return found.keys, found.shared, found.keys + found.changes
+    return found.keys + found.counters, found.shared, found.keys + found.changes
 
 
 def _facts(user: str, found: Traces, receipt: Receipt | None) -> dict[str, object]:
-    counts = {"keys": found.keys, "bytes": found.bytes, "shared": found.shared, "changes": found.changes}
     kept = None if receipt is None else {**receipt.as_dict(), "pseudonym": receipt.pseudonym}
-    return {"user": user, **counts, "dry_run": receipt is None, "receipt": kept}
+    return {"user": user, **asdict(found), "dry_run": receipt is None, "receipt": kept}

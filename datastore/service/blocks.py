@@ -49,7 +49,7 @@ _elapsed: Final = partial(time.clock_gettime, _CLOCK)
 
 
 def digest(user: str) -> str:
-    """Return what stands for a user in the store's own records; who guesses a name can check it, and no more."""
+    """Return what stands for a user or space in the store's own records; who guesses a name can check it, no more."""
     return hashlib.sha256(b"agent-data-store user:" + user.encode()).hexdigest()
 
 

@@ -1,9 +1,10 @@
 """What operators set for single users and spaces, in place of the host's own limits: entries of the store's own owner.
 
-Theory of operation: an override has the owner's id for its key. One more entry, which changes with every override,
-says to all hosts that there are any, and that what they remember is old; they look at it every few seconds, off the
-path of any operation. So a store without overrides costs nobody anything, and elsewhere an owner's is read once.
-What a host remembers is bounded in number, and in age: unless the look succeeded lately, an operation looks itself.
+Theory of operation: an override has a digest of the owner for its key, so that what is left of an erased user does
+not say who it was. One more entry, which changes with every override, says to all hosts that there are any, and that
+what they remember is old; they look at it every few seconds, off the path of any operation. So a store without
+overrides costs nobody anything, and elsewhere an owner's is read once. What a host remembers is bounded in number, and
+in age: unless the look succeeded lately, an operation looks itself.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from datastore.entry import NEVER
 from datastore.errors import Conflict, StoreUnavailable
 from datastore.models import Model, Most
 from datastore.ports import Actor, Backend, Change, Clock, Removal, Write
+from datastore.service.blocks import digest
 
 PLACE: Final = Place("@@datastore", "quotas")
 EVERY_SECONDS: Final = 2.0
 ANY: Final = "*"
 """The namespace under which the ceiling of every namespace without one of its own is kept."""
 _CHANGED: Final = "@@changed"
-"""A key that is no owner's id."""
+"""A key that is no digest."""
 _MOST_REMEMBERED: Final = 10_000
 _MISSED: Final = 5
 """After how many looks that failed an operation looks itself."""
@@ -135,7 +137,7 @@ async def read(backend: Backend, owner: str, now: datetime) -> tuple[Override, s
     Raises:
         StoreUnavailable: what stands there cannot be read.
     """
-    found, _ = await backend.get(PLACE, [owner], now)
+    found, _ = await backend.get(PLACE, [digest(owner)], now)
     if not found:
         return NOTHING, None
     try:
@@ -156,14 +158,14 @@ async def change(backend: Backend, owner: str, edit: Callable[[Override], Overri
     edited = edit(standing)
     changes: list[Change] = []
     if edited != NOTHING:
-        changes.append(_write(owner, edited.model_dump(exclude_defaults=True), version, absent=version is None))
+        changes.append(_write(digest(owner), edited.model_dump(exclude_defaults=True), version, absent=version is None))
     elif version is not None:
-        changes.append(Removal(owner, version))
+        changes.append(Removal(digest(owner), version))
     if changes:
         (outcome,) = (await backend.apply(PLACE, changes, actor)).outcomes
         if not outcome.applied:
             raise Conflict(owner, outcome.version)
-        await backend.apply(PLACE, [_write(_CHANGED, owner, None, absent=False)], actor)
+        await backend.apply(PLACE, [_write(_CHANGED, None, None, absent=False)], actor)
     return edited
 
 

@@ -11,6 +11,7 @@ import asyncio
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Protocol
 
@@ -174,16 +175,11 @@ class Store:
         Raises:
             StoreUnavailable: rows of the audit log are lost.
         """
-        for dependent in list(self._dependents):
-            await dependent.close()
-        await self._watching.aclose()
-        await self.blocks.aclose()
-        await self.quotas.aclose()
-        try:
-            await self._tracking.aclose()
-            await self.audit.aclose()
-        finally:
-            await self.engine.aclose()
+        async with AsyncExitStack() as closing:  # From the last to the first, whichever fails.
+            for part in (self.engine, self.audit, self._tracking, self.quotas, self.blocks, self._watching):
+                closing.push_async_callback(part.aclose)
+            for dependent in list(self._dependents):
+                await dependent.close()
 
     async def _admitted(self, scope: Scope, operation: Operation) -> datetime:
         """Return the time, at which the scope may do the operation; asked again after every wait.

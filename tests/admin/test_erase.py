@@ -48,7 +48,7 @@ def test_an_erasure_that_was_killed_goes_on_when_it_is_called_again(url: str, en
     before, receipt, after = asyncio.run(again())
     assert before.block is not None
     assert before.block.receipt is not None
-    assert before.found != Traces(0, 0, 0, 0) == after.found
+    assert before.found != Traces(0, 0, 0, 0, 0) == after.found
     assert (receipt.id, receipt.keys) == (before.block.receipt.id, 1200)
     assert after.done == receipt
 
@@ -65,6 +65,7 @@ def test_an_erasure_says_what_goes_and_asks(datastore: Command, env: dict[str, s
         "bytes": 48,
         "shared": 1,
         "changes": 2,
+        "counters": 0,
         "dry_run": True,
         "receipt": None,
     }

@@ -15,10 +15,11 @@ from admin.actions import archive, blocking, erase
 from admin.actions.archive import Arrival
 from admin.actions.blocking import Receipt
 from admin.actions.subject import NotFound, Owner
-from datastore import Grant, Scope
+from datastore import Grant, Limits, Scope
 from datastore.backends.mongo import MongoBackend
 from datastore.backends.mongo.documents import plain
 from datastore.backends.sql import SqlBackend
+from datastore.backends.sql.counted import counters
 from datastore.backends.sql.noted import changes, horizons
 from datastore.backends.sql.schema import entries
 from datastore.document import Place, Span
@@ -26,22 +27,30 @@ from datastore.entry import Entry
 from datastore.errors import AccessDenied, InvalidArgument
 from datastore.operations import Apply, Delete, Put, Watch
 from datastore.ports import Actor, Requirement, Traces
+from datastore.service import overrides
+from datastore.service.overrides import Room
 from sandbox import ConnectedDataStore
 from tests.world import World
 
 SPACE = Grant(namespace="*", space="team")
 GRANTS = (Grant.own(), SPACE)
+ROOM = {"whole": Room(keys=1000)}
 STEPS = ("apply", "expunge", "disown", "forget")
+
+
+def acting(world: World) -> Actor:
+    return Actor("operator", "run-1", world.clock.now())
 
 
 def fill(world: World, user: str) -> None:
     """Everything that a user leaves behind: entries of every kind, leftovers, locks, guards, reads, and in a space."""
-    mine = world.agent(user, "writer", grants=GRANTS)
+    mine = world.agent(user, "writer", grants=GRANTS, limits=Limits(user_bytes=10_000))
     mine.set_many({f"k{number:03}": {"n": number} for number in range(20)}, {"m": 1})
     mine.use_namespace("files").set_many({"bytes": b"\x00\xff", "odd \u202e:%": [1.0, None]}, ttl_seconds=3600)
     mine.set("leftover", 1, ttl_seconds=1)
     world.clock.advance(2)
     mine.private("notes").set("p", 1)
+    world.loop.run(overrides.change(world.store.engine, user, lambda each: each.model_copy(update=ROOM), acting(world)))
     with mine.lock("jobs"):
         mine.get_many(["k000", "k001"])
     shared = mine.shared("team")
@@ -71,11 +80,12 @@ def everything(world: World) -> str:
     """All that the engine holds in tables or collections, as text."""
     engine: Any = world.store.engine
     if isinstance(engine, MongoBackend):
-        return repr([plain(each) for each in world.loop.run(engine._entries.find({}).to_list())])
+        collections = (engine._entries, engine._reservations._counters)
+        return repr([plain(each) for found in collections for each in world.loop.run(found.find({}).to_list())])
     assert isinstance(engine, SqlBackend)
 
     async def dump(job: Any) -> list[Any]:
-        return [(await job.execute(select(each))).all() for each in (entries, changes, horizons)]
+        return [(await job.execute(select(each))).all() for each in (entries, changes, horizons, counters)]
 
     return repr(world.loop.run(engine._runner.run(dump, writes=False)))
 
@@ -98,7 +108,7 @@ def test_an_erasure_leaves_no_word_of_a_user_and_nothing_of_others_changed(the_w
 
     assert (receipt.keys, receipt.shared) == (27 if the_world.backend in ("motor", "pymongo") else 25, 3)
     assert "alice-7" not in everything(the_world)
-    assert the_world.loop.run(the_world.store.engine.traces("alice-7")) == Traces(0, 0, 0, 0)
+    assert the_world.loop.run(the_world.store.engine.traces("alice-7")) == Traces(0, 0, 0, 0, 0)
     assert held(the_world, "bob") == bob
     named = receipt.pseudonym
     assert held(the_world, "@team") == [

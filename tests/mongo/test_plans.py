@@ -244,7 +244,7 @@ async def test_taking_a_user_away_runs_by_indexes(
     await backend.apply(Place("@team", "n"), [write("k")], Actor("a", "r", NOW, "user 30"))
     await backend.apply(Place("user 30", "n"), [write("k")], at())
     trips.take()
-    assert await backend.traces("user 30") == Traces(1, 6, 1, 0)
+    assert await backend.traces("user 30") == Traces(1, 6, 1, 0, 0)
     assert (await backend.expunge("user 30"), await backend.disown("user 30", "@erased/x")) == (1, 2)
     accounts = [each for each in explained(stored, trips) if not found(each, "EOF")]
     stages = {stage for account in accounts for stage in found(account, "stage")}

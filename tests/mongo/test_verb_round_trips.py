@@ -132,9 +132,17 @@ async def test_the_audit_log_adds_no_trip_before_an_answer_and_one_for_all_rows_
     backend: MongoBackend, clock: ManualClock, trips: Trips
 ) -> None:
     audit = Audit(backend, clock, "all", flush_seconds=NEVER_FLUSH)
-    store = Store(backend, clock=clock, flush_seconds=NEVER_FLUSH, audit=audit, fresh_seconds=NEVER_FLUSH)
+    store = Store(
+        backend,
+        clock=clock,
+        flush_seconds=NEVER_FLUSH,
+        audit=audit,
+        overrides_seconds=NEVER_FLUSH,
+        fresh_seconds=NEVER_FLUSH,
+    )
     agent = connect(store, user="alice", agent="a").use_namespace("n")
     await store.blocks.refuse("alice")
+    await store.quotas.overrides.look()
     trips.take()
     for call, commands in (
         (lambda: agent.aio.set("k", 1), ["update"]),

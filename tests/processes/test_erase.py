@@ -76,7 +76,7 @@ def test_whoever_writes_on_while_its_user_is_erased_leaves_nothing_behind(url: s
         found, team = left(url)
         assert running.communicate(timeout=WAIT_SECONDS)[0] == "0\n"
     assert ended.code == 0, ended.err
-    assert found == Traces(0, 0, 0, 0)
+    assert found == Traces(0, 0, 0, 0, 0)
     assert left(url) == (found, team)
     names = {ended.objects[0]["receipt"]["pseudonym"]}
     assert {each.created_by_user for each in team} == {each.updated_by_user for each in team} == names

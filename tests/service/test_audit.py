@@ -267,6 +267,23 @@ async def test_a_clean_stop_loses_nothing(tmp_path: Path) -> None:
     assert {row.deed.key for row in rows} == {f"k{number}" for number in range(50)}
 
 
+async def test_a_stop_that_fails_at_counted_reads_writes_the_log_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing() -> None:
+        raise StoreUnavailable("reads were not counted")
+
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    store_of = open_store(url, audit="writes")
+    store = await store_of.__aenter__()
+    await store.execute(ALICE, put("a"))
+    monkeypatch.setattr(store._tracking, "aclose", failing)
+    with pytest.raises(StoreUnavailable, match="reads were not counted"):
+        await store_of.__aexit__(None, None, None)
+    async with open_store(url) as again:
+        assert [row.deed.key for row in await again.engine.trail("", 100)] == ["a"]
+
+
 async def test_a_stop_that_must_lose_rows_says_how_many() -> None:
     store_of = audited(wait_seconds=0.05)
     store = await store_of.__aenter__()

@@ -40,7 +40,7 @@ class Records:
         if self.away:
             raise StoreUnavailable("The store did not answer in time; nothing was changed.")
         self.answered.set()
-        return [Stub(each, "v", NEVER, {}) for each in found]
+        return [Stub(each, "v", NEVER, {}, 0) for each in found]
 
     def blocks(self, fresh_seconds: float = FRESH_SECONDS) -> Blocks:
         return Blocks(cast("Engine", self), ManualClock(), fresh_seconds, lambda: self.seconds)

@@ -21,6 +21,7 @@ from datastore.operations import Apply, GetUsage, Put
 from datastore.ports import Actor, Write
 from datastore.quotas import Ceiling
 from datastore.service import overrides
+from datastore.service.blocks import digest
 from datastore.service.overrides import PLACE
 
 ALICE = Owner("user", "alice")
@@ -116,7 +117,7 @@ async def usage(store: Store) -> Limits:
 async def test_an_override_that_cannot_be_read_refuses_writes(store: Store) -> None:
     await put(store, ALICE, keys=5)
     actor = Actor("@admin/x", "-", moment(store.clock.now()))
-    await store.engine.apply(PLACE, [Write("alice", {"keys": "many"}, 9, "v", NEVER, {})], actor)
+    await store.engine.apply(PLACE, [Write(digest("alice"), {"keys": "many"}, 9, "v", NEVER, {})], actor)
     store.quotas.overrides._found.clear()
     with pytest.raises(StoreUnavailable, match="cannot be read, so nothing is written"):
         await store.execute(scope(), one())
@@ -129,7 +130,7 @@ async def test_of_two_operators_that_change_one_override_one_is_told(store: Stor
 
     async def overtaken(*args: Any) -> Any:
         found = await read(*args)
-        await store.engine.apply(PLACE, [Write("alice", {"whole": {"keys": 1}}, 9, "v1", NEVER, {})], actor)
+        await store.engine.apply(PLACE, [Write(digest("alice"), {"whole": {"keys": 1}}, 9, "v1", NEVER, {})], actor)
         return found
 
     setattr(store.engine, "get", overtaken)  # noqa: B010 - somebody is faster just there, whatever its type

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -219,8 +219,10 @@ async def test_a_damaged_page_says_that_the_store_cannot_be_read_and_not_how(url
     store = await opened(url)
     await apply(store, *(put(f"k{number}", "x" * 500) for number in range(200)))
     await store.aclose()
+    with closing(sqlite3.connect(path)) as file:
+        ((root,),) = file.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'entries'")
     whole = content(path)
-    make(path, whole[: 4096 * 2] + b"\xff" * (len(whole) - 4096 * 2))
+    make(path, whole[: 4096 * (root - 1)] + b"\xff" * 4096 + whole[4096 * root :])
 
     store = await opened(url)
     with pytest.raises(ConnectionError, match=r"^the store cannot be read or written now\. Try again\.$"):

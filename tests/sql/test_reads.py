@@ -156,7 +156,7 @@ async def test_peek_shows_what_stands_without_values(store: SqlBackend) -> None:
 
     stubs = await store.peek(HERE, ["b", "none", "old", "a"], at(1))
 
-    assert stubs == [Stub("b", "v1", at(5), {}, 4), Stub("a", "v1", NEVER, {"m": 1}, 4)]
+    assert stubs == [Stub("b", "v1", at(5), {}, 24), Stub("a", "v1", NEVER, {"m": 1}, 24)]
 
 
 async def test_namespaces_are_those_of_the_owner_with_a_live_entry_in_order(store: SqlBackend) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 from datastore.backends.mongo import errors, indexes
 from datastore.backends.mongo.driver import Collection, Document
 from datastore.backends.mongo.reads import Reader
+from datastore.backends.mongo.reservations import Reservations
 from datastore.document import Place
 from datastore.ports import Traces
 
@@ -22,6 +23,7 @@ class Erasing(Reader):
     """The part of the backend that takes a user away."""
 
     _entries: Collection
+    _reservations: Reservations
 
     async def traces(self, user: str) -> Traces:
         """Return what is there of a user; see `Eraser.traces`."""
@@ -29,17 +31,17 @@ class Erasing(Reader):
         keys, used = (held[0]["keys"], held[0]["bytes"]) if held else (0, 0)
         created = await self._number({"createdByUser": user})
         updated = await self._number({"updatedByUser": user, "createdByUser": {"$ne": user}})
-        return Traces(keys, used, created + updated, 0)
+        return Traces(keys, used, created + updated, 0, await self._reservations.counters_of(user))
 
     async def expunge(self, user: str) -> int:
-        """Remove some of a user's documents, guards of absent keys included; see `Eraser.expunge`."""
+        """Remove some of a user's documents, guards of absent keys included, then counters; see `Eraser.expunge`."""
         with errors.translated(write=True):
             named = {"_id": 0, "namespace": 1, "key": 1}
             found = self._entries.find({"userId": user}, named, limit=_MOST, batch_size=_MOST, hint=indexes.LISTED)
             ids = [Place(user, str(each["namespace"])).id(str(each["key"])) for each in await found.to_list()]
             if ids:
                 await self._entries.delete_many({"_id": {"$in": ids}, "userId": user})
-        return len(ids)
+        return len(ids) or await self._reservations.forget(user)
 
     async def disown(self, user: str, pseudonym: str) -> int:
         """Put a pseudonym in some documents; see `Eraser.disown`."""

@@ -120,6 +120,12 @@ def counter_id(owner: str, namespace: str) -> str:
     return whole if namespace == WHOLE else f"{whole}:{namespace}"
 
 
+def _every(owner: str) -> Document:
+    """Return the query for all counters of an owner: a semicolon is what comes after a colon."""
+    whole = counter_id(owner, WHOLE)
+    return {"$or": [{"_id": whole}, {"_id": {"$gte": f"{whole}:", "$lt": f"{whole};"}}]}
+
+
 @dataclass(frozen=True, slots=True)
 class Reservation:
     """Room that was reserved, by counter, under a mark."""
@@ -203,6 +209,15 @@ class Reservations:
             yield
         finally:
             turn.release()
+
+    async def counters_of(self, owner: str) -> int:
+        """Return how many counters an owner has."""
+        return len(await self._aggregate(self._counters, {"$match": _every(owner)}, {"$project": {"_id": 1}}))
+
+    async def forget(self, owner: str) -> int:
+        """Remove an owner's counters, and return how many; they are made again where a write needs them."""
+        with errors.translated(write=True):
+            return int((await self._counters.delete_many(_every(owner))).deleted_count)
 
     async def aclose(self) -> None:
         """Let settling end, for as long as a write may take."""

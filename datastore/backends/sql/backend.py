@@ -210,7 +210,7 @@ class SqlBackend:
         return await self._runner.run(lambda job: erasing.traces(job, user), writes=False)
 
     async def expunge(self, user: str) -> int:
-        """Remove some of a user's entries, in one transaction."""
+        """Remove some of a user's entries, in one transaction; see `Eraser.expunge`."""
         return await self._runner.run(lambda job: erasing.expunge(job, user), writes=True)
 
     async def disown(self, user: str, pseudonym: str) -> int:

@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, bindparam, cast, delete, func, select, update
 
+from datastore.backends.sql.counted import counters
 from datastore.backends.sql.journal import BATCH_ROWS, LAST, move_horizon
 from datastore.backends.sql.noted import changes, erased, horizons
 from datastore.backends.sql.runner import Job
@@ -28,7 +29,9 @@ _NUMBERS: Final = (
     .select_from(entries)
     .where(_UPDATED, entries.c.created_by_user.is_distinct_from(bindparam("user"))),
     select(func.count()).select_from(changes).where(changes.c.owner == bindparam("user")),
+    select(func.count()).select_from(counters).where(counters.c.owner == bindparam("user")),
 )
+_UNCOUNTED: Final = delete(counters).where(counters.c.owner == bindparam("user"))
 _HIDDEN: Final = (
     update(changes)
     .where(changes.c.seq == bindparam("last"), changes.c.owner == bindparam("user"))
@@ -39,15 +42,16 @@ _HIDDEN: Final = (
 async def traces(job: Job, user: str) -> Traces:
     """Return what is there of a user; see `Eraser.traces`."""
     held = (await job.execute(_HELD, {"user": user})).one()
-    created, updated, noted = [(await job.execute(each, {"user": user})).scalar_one() for each in _NUMBERS]
-    return Traces(held.keys_held, held.bytes, created + updated, noted)
+    created, updated, noted, counted = [(await job.execute(each, {"user": user})).scalar_one() for each in _NUMBERS]
+    return Traces(held.keys_held, held.bytes, created + updated, noted, counted)
 
 
 async def expunge(job: Job, user: str) -> int:
     """Remove some of a user's rows; see `Eraser.expunge`."""
     order = (entries.c.namespace, entries.c.key)
     some = select(entries.c.id).where(_THEIRS).order_by(*order).limit(job.dialect.CLEAR_ROWS).with_for_update()
-    return (await job.execute(delete(entries).where(entries.c.id.in_(some)), {"user": user})).rowcount
+    gone = (await job.execute(delete(entries).where(entries.c.id.in_(some)), {"user": user})).rowcount
+    return gone or (await job.execute(_UNCOUNTED, {"user": user})).rowcount
 
 
 async def disown(job: Job, user: str, pseudonym: str) -> int:
