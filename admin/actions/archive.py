@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Final, Literal, cast
 
+from admin.actions import quotas
 from admin.actions.archive_reader import Reader
 from admin.actions.archive_writer import Writer
 from admin.actions.subject import NotFound, Owner, deed
@@ -27,6 +28,7 @@ from datastore.entry import Entry
 from datastore.errors import Conflict
 from datastore.ports import PAGE_BYTES, Holding, Stub
 from datastore.quotas import Amount
+from datastore.service.overrides import NOTHING, Override
 from datastore.service.store import Store
 
 Existing = Literal["refuse", "skip", "overwrite"]
@@ -47,6 +49,7 @@ class Restored:
         skipped: left standing at another version.
         expired: not written, because their time has come since the export.
         bytes: of the values restored.
+        limits: whether a quota was set.
     """
 
     restored: int = 0
@@ -54,6 +57,7 @@ class Restored:
     skipped: int = 0
     expired: int = 0
     bytes: int = 0
+    limits: bool = False
 
 
 async def contents(store: Store, owner: Owner, namespace: str | None) -> dict[str, Holding]:
@@ -70,7 +74,7 @@ async def contents(store: Store, owner: Owner, namespace: str | None) -> dict[st
 
 
 async def export(store: Store, owner: Owner, namespace: str | None, sink: BinaryIO, progress: Progress) -> Writer:
-    """Write every live entry of an owner, or of one namespace; return the counts.
+    """Write every live entry of an owner, and its own quota; or the entries of one namespace. Return the counts.
 
     Raises:
         NotFound: there is none.
@@ -78,6 +82,8 @@ async def export(store: Store, owner: Owner, namespace: str | None, sink: Binary
     """
     wanted = await contents(store, owner, namespace)
     writer = Writer(sink, owner.id, namespace, moment(store.clock.now()))
+    if namespace is None and (limits := await quotas.own(store, owner)) != NOTHING:
+        writer.limit(limits)
     for name in wanted:
         after: str | None = None
         while True:
@@ -102,13 +108,15 @@ class Arrival:
         owner: whose it becomes, whoever's it was.
         source: the archive.
         name: what messages call it.
-        existing: what happens where an entry stands at another version than the archive has.
+        existing: what happens where an entry stands at another version than the archive has, or another quota.
+        with_limits: whether the quota of the archive is set too.
     """
 
     owner: Owner
     source: BinaryIO
     name: str
     existing: Existing
+    with_limits: bool = False
 
     def rule(self, namespace: str) -> Existing:
         """Return what happens in a namespace; a lock's token, put back, would be given to a second holder."""
@@ -128,17 +136,40 @@ async def load(store: Store, arrival: Arrival, progress: Progress) -> Restored:
     with _readable_twice(arrival.source) as (again, copy):
         start = 0 if again is copy else again.tell()
         growth: dict[str, Amount] = {}
-        for chunk in _chunks(Reader(arrival.source, arrival.name, copy).entries()):
+        reader = Reader(arrival.source, arrival.name, copy)
+        for chunk in _chunks(reader.entries()):
             name = chunk[0].namespace
             growth[name] = growth.get(name, Amount()) + await _check(store, arrival, chunk)
             progress(len(chunk))
-        await store.check_room(arrival.owner.id, growth)
+        limits = await _limits(store, arrival, reader.limits) if arrival.with_limits else None
+        await store.check_room(arrival.owner.id, growth, limits)
         again.seek(start)
-        done = Restored()
+        done = Restored(limits=limits is not None)
+        if limits is not None:
+            await quotas.replace_all(store, arrival.owner, limits)
         for chunk in _chunks(Reader(again, arrival.name).entries()):
             await _restore(store, arrival, chunk, done)
             progress(len(chunk))
     return done
+
+
+async def _limits(store: Store, arrival: Arrival, given: Override | None) -> Override | None:
+    """Return the quota that is to be set; None: what stands is kept.
+
+    Raises:
+        Conflict: with `refuse`, another one stands.
+    """
+    standing = await quotas.own(store, arrival.owner)
+    if given is None or given == standing or (standing != NOTHING and arrival.existing == "skip"):
+        return None
+    if standing != NOTHING and arrival.existing == "refuse":
+        refusal = Conflict(arrival.owner.id, None)
+        refusal.message = (
+            f"{arrival.owner} has another quota than that of {arrival.name!r}; nothing was written. "
+            "Leave --with-limits out to keep it, or write --existing overwrite."
+        )
+        raise refusal
+    return given
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The form of an archive: lines of JSON, of which docs/archive.md is the reference.
 
-A header, a line for each entry in the order of namespace and key, a footer with counts and a SHA-256 of all before it.
+A header, perhaps a line of limits, a line for each entry in the order of namespace and key, and a footer with counts
+and a SHA-256 of all before it.
 A line holds no id and no owner, so whoever imports it decides whose it becomes.
 """
 
@@ -17,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from datastore import names, values
 from datastore.entry import Entry
 from datastore.models import Model
+from datastore.service.overrides import ANY, Override
 
 FORMAT: Final = "agent-data-store archive"
 VERSION: Final = 1
@@ -55,6 +57,13 @@ def _recorded(kind: str, text: str) -> str:
 def _unchanged(value: Any) -> Any:
     values.plain(value)
     return value
+
+
+def _limited(limits: Override) -> Override:
+    for name in limits.namespaces:
+        if name != ANY:
+            _namespace(name)
+    return limits
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
@@ -110,6 +119,12 @@ class Line(Model):
         if values.size(facts["value"]) != self.size_bytes:
             raise ValueError(f"size_bytes is {self.size_bytes:,}, but the value has {values.size(facts['value']):,}")
         return Entry(**facts)
+
+
+class Quota(Model):
+    """A second line, where an operator had set a quota for the owner, and all of it was exported."""
+
+    limits: Annotated[Override, AfterValidator(_limited)]
 
 
 class Footer(Model):

@@ -18,14 +18,16 @@ from typing import Any, BinaryIO, Final, NoReturn, TypeVar
 
 from pydantic import ValidationError
 
-from admin.actions.archive_form import HEADER_BYTES, LINE_BYTES, MOST_ENTRIES, Footer, Header, Line
+from admin.actions.archive_form import HEADER_BYTES, LINE_BYTES, MOST_ENTRIES, Footer, Header, Line, Quota
 from datastore.entry import Entry
 from datastore.errors import DataStoreError, InvalidArgument
 from datastore.models import Model
+from datastore.service.overrides import Override
 
 M = TypeVar("M", bound=Model)
 
 _SHOWN: Final = 100
+_SECOND: Final = 2
 _AGAIN: Final = "Export it again."
 
 
@@ -44,8 +46,10 @@ class Reader:
         self._copy = copy
         self._hash = hashlib.sha256()
         self._number = 0
+        self._entries = 0
         self._bytes = 0
         self._last: tuple[str, str] = ("", "")
+        self.limits: Override | None = None
         self.footer: Footer | None = None
 
     def entries(self) -> Iterator[Entry]:
@@ -62,7 +66,10 @@ class Reader:
             facts = self._facts(raw)
             if "sha256" in facts:
                 return self._end(raw, self._model(Footer, facts))
-            yield self._entry(facts)
+            if "limits" in facts and self._number == _SECOND:
+                self.limits = self._model(Quota, facts).limits
+            else:
+                yield self._entry(facts)
             self._good(raw)
 
     def _line(self, limit: int) -> bytes:
@@ -102,7 +109,8 @@ class Reader:
         here = (entry.namespace, entry.key)
         if here <= self._last:
             self._refuse("entries are not in the order of namespace and key, each once.")
-        if self._number - 1 > MOST_ENTRIES:
+        self._entries += 1
+        if self._entries > MOST_ENTRIES:
             self._refuse(f"there are more than {MOST_ENTRIES:,} entries.")
         self._last = here
         self._bytes += entry.size_bytes
@@ -119,7 +127,7 @@ class Reader:
     def _end(self, raw: bytes, footer: Footer) -> None:
         if self._source.read(1):
             self._refuse("something follows the footer.")
-        if (footer.entries, footer.bytes) != (self._number - 2, self._bytes):
+        if (footer.entries, footer.bytes) != (self._entries, self._bytes):
             self._refuse(f"the footer counts other entries than there are: lines are missing or added. {_AGAIN}")
         if footer.sha256 != self._hash.hexdigest():
             self._refuse(f"the SHA-256 is not that of the lines before: they were changed. {_AGAIN}")

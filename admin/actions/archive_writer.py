@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from admin.actions import archive_form
 from datastore.entry import Entry
+from datastore.service.overrides import Override
 from datastore.values import compact
 
 
@@ -35,6 +36,10 @@ class Writer:
             "exported_at": now.isoformat(timespec="milliseconds"),
         }
         self.write(compact(header).encode() + b"\n")
+
+    def limit(self, limits: Override) -> None:
+        """Write what an operator had set for the owner; before the first entry."""
+        self.write(compact({"limits": limits.model_dump(exclude_defaults=True)}).encode() + b"\n")
 
     def add(self, entry: Entry) -> None:
         """Write an entry."""

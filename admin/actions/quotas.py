@@ -33,15 +33,20 @@ class Line:
 async def show(store: Store, owner: Owner) -> AsyncIterator[list[Line]]:
     """Give the whole and then each namespace that holds something, or has a ceiling of its own, in order."""
     now = moment(store.clock.now())
-    own, _ = await overrides.read(store.engine, owner.id, now)
+    given = await own(store, owner)
     quota = (await store.quotas.bounds(scope(owner), None)).quota or Quota()
     found = await store.engine.usage(owner.id, now)
     held = {name: Amount(each.bytes, each.keys) for name, each in found.items()}
-    lines = [Line(None, sum(held.values(), Amount()), quota.whole, own.whole != Room())]
-    for name in sorted({*held, *own.namespaces} - {EVERY}):
-        override = name in own.namespaces or EVERY in own.namespaces
+    lines = [Line(None, sum(held.values(), Amount()), quota.whole, given.whole != Room())]
+    for name in sorted({*held, *given.namespaces} - {EVERY}):
+        override = name in given.namespaces or EVERY in given.namespaces
         lines.append(Line(name, held.get(name, Amount()), quota.ceiling(name), override))
     yield lines
+
+
+async def own(store: Store, owner: Owner) -> Override:
+    """Return what was set for an owner."""
+    return (await overrides.read(store.engine, owner.id, moment(store.clock.now())))[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,15 @@ async def put(store: Store, owner: Owner, setting: Setting) -> None:
     await _change(store, owner, "set_quota", setting.namespace, setting.upon)
 
 
+async def replace_all(store: Store, owner: Owner, limits: Override) -> None:
+    """Set limits in place of whatever stands.
+
+    Raises:
+        Conflict: another operator was at it.
+    """
+    await _change(store, owner, "set_quota", None, lambda _: limits)
+
+
 async def clear(store: Store, owner: Owner, namespace: str | None) -> None:
     """Take away all that was set, or what was for one namespace, or for `EVERY` one: the host's own limits apply.
 
@@ -116,4 +130,5 @@ async def _change(
         noted.append(deed)
         actor = actor_of(who, None, moment(store.clock.now()), None)
         await overrides.change(store.engine, owner.id, edit, actor)
+        await store.quotas.overrides.look()
         noted[:] = [replace(deed, outcome="done")]

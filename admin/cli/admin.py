@@ -250,6 +250,7 @@ def load(
     user: User = None,
     space: Space = None,
     existing: Existing = "refuse",
+    with_limits: Annotated[bool, typer.Option("--with-limits", help="Set the quota of the archive, too.")] = False,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
@@ -261,7 +262,9 @@ def load(
     from admin.cli import archiving, session
 
     owner = Owner.of(user, space)
-    session.perform(url, lambda store, _: archiving.load(store, owner, file, existing, json=as_json))
+    session.perform(
+        url, lambda store, _: archiving.load(store, owner, file, existing, with_limits=with_limits, json=as_json)
+    )
 
 
 @app.command(

@@ -37,11 +37,11 @@ async def export(store: Store, owner: Owner, namespace: str | None) -> None:
     note(f"exported {number_of(done.entries)} ({size(done.bytes)}) of {where}")
 
 
-async def load(store: Store, owner: Owner, file: str, existing: Existing, *, json: bool) -> None:
+async def load(store: Store, owner: Owner, file: str, existing: Existing, *, with_limits: bool, json: bool) -> None:
     """Restore an archive, and say what was done."""
     name = sources.named(file)
     with sources.usable(file) as source, shown("checking, then restoring", None) as progress:
-        done = await archive.load(store, Arrival(owner, source, name, existing), progress)
+        done = await archive.load(store, Arrival(owner, source, name, existing, with_limits), progress)
     if json:
         say(as_json(_facts(owner, done)))
     else:
@@ -62,7 +62,7 @@ async def copy(store: Store, settings: Settings, move: Move, *, json: bool) -> N
 
 def _facts(owner: Owner, done: Restored) -> dict[str, object]:
     counts = {"restored": done.restored, "unchanged": done.unchanged, "skipped": done.skipped, "expired": done.expired}
-    return {"owner": owner.id, **counts, "bytes": done.bytes}
+    return {"owner": owner.id, **counts, "bytes": done.bytes, "limits": done.limits}
 
 
 def _words(did: str, whose: str, done: Restored) -> str:
@@ -76,4 +76,4 @@ def _words(did: str, whose: str, done: Restored) -> str:
         if count
     ]
     told = f"{did} {number_of(done.restored)} ({size(done.bytes)}) of {whose}"
-    return "; ".join([told, *besides])
+    return "; ".join([told, *besides, *(["its quota as well"] if done.limits else [])])

@@ -56,13 +56,14 @@ class Quotas:
             return scope, bounds.quota
         return scope.model_copy(update={"limits": bounds.limits}), bounds.quota
 
-    async def bounds(self, scope: Scope, space: str | None) -> Bounds:
-        """Return what applies to a scope, in a space or in its user's own store.
+    async def bounds(self, scope: Scope, space: str | None, override: Override | None = None) -> Bounds:
+        """Return what applies to a scope, in a space or in its user's own store; under an override that is given.
 
         Raises:
             StoreUnavailable: as `scoped`.
         """
-        override = await self.overrides.of(policy.owner(scope, space))
+        if override is None:
+            override = await self.overrides.of(policy.owner(scope, space))
         host, own = _overridden(self._limits, override), scope.limits
         if space is not None:
             own = own.model_copy(update={"user_bytes": None, "user_keys": None})

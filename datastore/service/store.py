@@ -40,7 +40,7 @@ from datastore.service import atomics, crowds, policy, reads, writes
 from datastore.service.audit import Audit
 from datastore.service.blocks import FRESH_SECONDS, Blocks, guarded
 from datastore.service.metrics import Metrics
-from datastore.service.overrides import EVERY_SECONDS
+from datastore.service.overrides import EVERY_SECONDS, Override
 from datastore.service.quota import Quotas, check, told
 from datastore.service.rates import Rates
 from datastore.service.tracking import Tracking
@@ -145,13 +145,18 @@ class Store:
         quota = (await self.quotas.bounds(operator_scope(place.owner, "import"), None)).quota
         return await self.guarded.restore(place, entries, moment(self.clock.now()), replace=replace, quota=quota)
 
-    async def check_room(self, owner: str, growth: Mapping[str, Amount]) -> None:
+    async def check_room(self, owner: str, growth: Mapping[str, Amount], override: Override | None = None) -> None:
         """Refuse what several writes together would add to an owner's stored namespaces, before the first of them.
+
+        Args:
+            owner: whose they are.
+            growth: what is added, by stored namespace.
+            override: what will be set for the owner before; None: what is set now.
 
         Raises:
             QuotaExceeded: there is no room.
         """
-        quota = (await self.quotas.bounds(operator_scope(owner, "import"), None)).quota
+        quota = (await self.quotas.bounds(operator_scope(owner, "import"), None, override)).quota
         if quota is not None:
             held = await self.engine.usage(owner, moment(self.clock.now()))
             check(quota, {name: Amount(each.bytes, each.keys) for name, each in held.items()}, growth)

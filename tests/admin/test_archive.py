@@ -119,7 +119,8 @@ def test_another_entry_that_stands_is_refused_kept_or_overwritten(
     assert "nothing was written. Write --existing skip" in ended.complaint
     assert alice.get_all() == {"c": "new"}
     (told,) = datastore(*IMPORT, "-", "--existing", "skip", "--json", stdin=archive).objects
-    assert told == {"owner": "alice", "restored": 2, "unchanged": 0, "skipped": 1, "expired": 0, "bytes": 26}
+    counts = {"restored": 2, "unchanged": 0, "skipped": 1, "expired": 0, "bytes": 26}
+    assert told == {"owner": "alice", **counts, "limits": False}
     entry = alice.get_entry("c")
     assert entry is not None
     assert entry.version == version
@@ -165,6 +166,40 @@ def test_an_export_is_no_read_and_not_for_a_terminal(env: dict[str, str], alice:
     entry = alice.get_entry("a")
     assert entry is not None
     assert entry.access_count == 0
+
+
+def test_a_quota_comes_along_where_that_is_asked_for(datastore: Command, alice: ConnectedDataStore) -> None:
+    def limits(user: str) -> list[Any]:
+        found = datastore("admin", "quota", "show", "--user", user, "--json").objects
+        return [(each["namespace"], each["most_bytes"], each["most_keys"]) for each in found if each["override"]]
+
+    def restored(user: str, *how: str) -> tuple[int, bool]:
+        (told,) = datastore("admin", "import", "--user", user, "-", "--json", *how, stdin=archive).objects
+        return told["restored"], told["limits"]
+
+    alice.set_many({"a": "x" * 98, "b": 1})
+    datastore("admin", "quota", "set", "--user", "alice", "--bytes", "200", "--keys", "3")
+    datastore("admin", "quota", "set", "--user", "alice", "--namespace", "default", "--bytes", "150")
+    archive = datastore(*EXPORT).out.encode()
+    assert restored("bob") == (2, False)
+    assert limits("bob") == []
+    assert restored("bob", "--with-limits") == (0, True)
+    assert restored("bob", "--with-limits") == (0, False)
+    assert limits("bob") == limits("alice") == [(None, 200, 3), ("default", 150, None)]
+
+    datastore("admin", "quota", "set", "--user", "carol", "--keys", "1")
+    ended = datastore("admin", "import", "--user", "carol", "-", "--with-limits", stdin=archive)
+    assert (ended.code, "user carol has another quota than that of" in ended.complaint) == (1, True)
+    ended = datastore("admin", "import", "--user", "carol", "-", "--existing", "skip", "--with-limits", stdin=archive)
+    assert (ended.code, "2 more" in ended.complaint or "holds 0 keys of at most 1" in ended.complaint) == (1, True)
+    assert limits("carol") == [(None, None, 1)]
+    assert restored("carol", "--existing", "overwrite", "--with-limits") == (2, True)
+    assert limits("carol") == limits("alice")
+
+    datastore("admin", "quota", "set", "--user", "alice", "--keys", "1")
+    archive = datastore(*EXPORT).out.encode()
+    assert datastore("admin", "import", "--user", "dave", "-", "--with-limits", stdin=archive).code == 1
+    assert limits("dave") == []
 
 
 def changed(line: bytes, **fields: Any) -> bytes:
@@ -223,6 +258,10 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "10,000 digits": (lambda x: [x[0], x[1].replace(b'"value":1', b'"value":' + b"1" * 10_000), *x[2:]], "line 2: "),
     "no UTF-8": (lambda x: [x[0], b"\xff\n", *x[1:]], "line 2: it is not JSON"),
     "a list": (lambda x: [x[0], b"[]\n", *x[1:]], "line 2: it is no object of JSON."),
+    "unknown limits": (lambda x: [x[0], b'{"limits":{"a":1}}\n', *x[1:]], "line 2: limits.a: Extra inputs"),
+    "limits below 0": (lambda x: [x[0], b'{"limits":{"whole":{"keys":-1}}}\n', *x[1:]], "line 2: limits.whole.keys: "),
+    "limits of the store": (lambda x: [x[0], b'{"limits":{"namespaces":{"@@x":{}}}}\n', *x[1:]], "begins with '@'"),
+    "limits among entries": (lambda x: [*x[:2], b'{"limits":{}}\n', *x[2:]], "line 3: namespace: Field required"),
     "a long line": (lambda x: [x[0], b" " * 6_000_000 + b"\n", *x[1:]], "line 2: the line is longer than"),
     "a long header": (lambda _: [b"0" * 10_000], "line 1: the line is longer than 8,192 bytes"),
 }

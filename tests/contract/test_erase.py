@@ -193,7 +193,7 @@ def test_a_user_comes_back_as_it_was_from_its_archive(the_world: World) -> None:
     before = held(the_world, "alice")
     erased(the_world, "alice")
 
-    arrival = Arrival(owner, BytesIO(kept.getvalue()), "the archive", "refuse")
+    arrival = Arrival(owner, BytesIO(kept.getvalue()), "the archive", "refuse", with_limits=True)
     with pytest.raises(AccessDenied, match="this user is blocked"):
         loop.run(archive.load(store, arrival, lambda _: None))
     assert held(the_world, "alice") == []

@@ -76,22 +76,26 @@ async def never() -> None:
     await asyncio.Event().wait()
 
 
-async def flood(sandbox: Sandbox, outputs: dict[str, set[str]]) -> None:
+async def flood(sandbox: Sandbox, outputs: dict[str, set[str]], seen: asyncio.Event) -> None:
     """Do one hostile run after another; note of each kind what came out of those that came to flood."""
     for kind in itertools.cycle(HOSTILE):
         scope = Scope(user="user-0", agent="worker")
         result = await sandbox.run(HOSTILE[kind], scope=scope, tools={"never": never}, limits=SHORT)
         if result.log.startswith("attempted\n"):
             outputs[kind].add(str(result.output))
+        if all(outputs.values()):
+            seen.set()
 
 
 async def everything(sandbox: Sandbox) -> tuple[int, dict[str, set[str]]]:
-    """Do all runs; return how many of the honest ones were right, and what came out of the hostile ones."""
+    """Do all runs; return how many of the honest ones were right, and what came out of each kind of hostile ones."""
     outputs: dict[str, set[str]] = {kind: set() for kind in HOSTILE}
-    places = asyncio.Semaphore(AT_ONCE)
+    places, seen = asyncio.Semaphore(AT_ONCE), asyncio.Event()
     async with asyncio.TaskGroup() as hostile:
-        flooding = hostile.create_task(flood(sandbox, outputs))
+        flooding = hostile.create_task(flood(sandbox, outputs, seen))
         right = await asyncio.gather(*(honest(sandbox, f"user-{each}", places) for each in range(USERS)))
+        with contextlib.suppress(TimeoutError):  # Which kind is missing is told by the test.
+            await asyncio.wait_for(seen.wait(), 60)
         flooding.cancel()
     return sum(right), outputs
 
