@@ -146,7 +146,9 @@ def told(scope: Scope) -> Iterator[None]:
         shown = _shown(scope, error.fields["namespace"])
         if shown == error.fields["namespace"]:
             raise
-        raise NamespaceQuotaExceeded(**(error.fields | {"namespace": shown})) from error
+        error.message = error.message.replace(f"namespace {error.fields['namespace']!r}", f"namespace {shown!r}", 1)
+        error.fields["namespace"] = shown
+        raise
 
 
 def _shown(scope: Scope, stored: str) -> str:

@@ -279,3 +279,11 @@ def test_a_refusal_for_another_reason_takes_no_room(the_world: World) -> None:
             store.incr("a")
     store.set("b", FORTY)
     assert used(store) == (80, 2)
+
+
+def test_a_copy_into_a_private_namespace_that_fills_up_says_how_many_were_copied(the_world: World) -> None:
+    free, store = the_world.agent(), limited(the_world, namespace_keys=1200)
+    free.use_namespace("source").set_many({f"k{number:04}": 1 for number in range(1500)})
+    with pytest.raises(NamespaceQuotaExceeded, match="1,000 entries were copied.*namespace 'self' holds") as refused:
+        store.use_namespace("source").copy_to("self")
+    assert (refused.value.namespace, refused.value.done) == ("self", 1000)
