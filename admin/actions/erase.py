@@ -43,6 +43,8 @@ async def _audited(store: Store, user: str, receipt: Receipt) -> int:
 
 async def _unlimited(store: Store, user: str, _receipt: Receipt) -> int:
     """Remove what operators set for the user, once more where somebody sets it meanwhile."""
+    if not await _is_limited(store, user):
+        return 0
     try:
         await overrides.change(store.engine, user, lambda _: NOTHING, blocking.acting(store))
     except Conflict:
@@ -94,10 +96,14 @@ async def prospect(store: Store, user: str) -> Prospect:
     """
     found = await store.engine.traces(user)
     block, _ = await blocking.look(store, user)
-    _, version = await overrides.read(store.engine, user, moment(store.clock.now()))
-    if found == _NOTHING and version is None and (block is None or block.receipt is None):
+    limited = await _is_limited(store, user)
+    if found == _NOTHING and not limited and (block is None or block.receipt is None):
         raise NotFound(f"user {user} holds nothing, and no entry of a space names it.")
-    return Prospect(found, block, version is not None)
+    return Prospect(found, block, limited)
+
+
+async def _is_limited(store: Store, user: str) -> bool:
+    return (await overrides.read(store.engine, user, moment(store.clock.now())))[1] is not None
 
 
 def settle_seconds(settings: Settings) -> float:

@@ -105,19 +105,25 @@ async def replace_all(store: Store, owner: Owner, limits: Override) -> None:
 async def clear(store: Store, owner: Owner, namespace: str | None) -> None:
     """Take away all that was set, or what was for one namespace, or for `EVERY` one: the host's own limits apply.
 
+    Where nothing was set hosts are told all the same, since an earlier call may have been cut off before it told them.
+
     Raises:
         NotFound: nothing was set.
         Conflict: another operator was at it.
     """
 
+    changed = False
+
     def without(standing: Override) -> Override:
+        nonlocal changed
         left = {name: room for name, room in standing.namespaces.items() if name != namespace}
         cleared = NOTHING if namespace is None else standing.model_copy(update={"namespaces": left})
-        if cleared == standing:
-            raise NotFound(f"{owner}{'' if namespace is None else f', namespace {namespace}'} has no quota of its own.")
+        changed = cleared != standing
         return cleared
 
     await _change(store, owner, "clear_quota", namespace, without)
+    if not changed:
+        raise NotFound(f"{owner}{'' if namespace is None else f', namespace {namespace}'} has no quota of its own.")
 
 
 async def _change(

@@ -151,6 +151,8 @@ async def read(backend: Backend, owner: str, now: datetime) -> tuple[Override, s
 async def change(backend: Backend, owner: str, edit: Callable[[Override], Override], actor: Actor) -> Override:
     """Change an owner's override, and let all hosts know; return what stands now.
 
+    They are told also where nothing changes: whoever changed it may have ended before it told them.
+
     Raises:
         Conflict: somebody else changed it meanwhile; nothing was written.
     """
@@ -165,7 +167,7 @@ async def change(backend: Backend, owner: str, edit: Callable[[Override], Overri
         (outcome,) = (await backend.apply(PLACE, changes, actor)).outcomes
         if not outcome.applied:
             raise Conflict(owner, outcome.version)
-        await backend.apply(PLACE, [_write(_CHANGED, None, None, absent=False)], actor)
+    await backend.apply(PLACE, [_write(_CHANGED, None, None, absent=False)], actor)
     return edited
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from admin.actions import quotas
 from admin.actions.quotas import Setting
-from admin.actions.subject import Owner
+from admin.actions.subject import NotFound, Owner
 from datastore import Grant, Limits, Scope, Settings, Store, open_store
 from datastore.document import moment
 from datastore.entry import NEVER
@@ -136,6 +136,30 @@ async def test_of_two_operators_that_change_one_override_one_is_told(store: Stor
     setattr(store.engine, "get", overtaken)  # noqa: B010 - somebody is faster just there, whatever its type
     with pytest.raises(Conflict):
         await overrides.change(store.engine, "alice", lambda each: each.model_copy(update={"value_bytes": 5}), actor)
+
+
+async def test_an_override_whose_clearing_was_cut_off_ends_when_it_is_cleared_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(store, ALICE, keys=1)
+    assert (await store.quotas.bounds(scope(), None)).limits.user_keys == 1
+    apply, calls = store.engine.apply, 0
+
+    async def cut_off(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise StoreUnavailable("The store is away.")
+        return await apply(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.engine, "apply", cut_off)
+        with pytest.raises(StoreUnavailable):
+            await quotas.clear(store, ALICE, None)
+    with pytest.raises(NotFound, match="has no quota of its own"):
+        await quotas.clear(store, ALICE, None)
+    await store.quotas.overrides.look()
+    assert (await store.quotas.bounds(scope(), None)).limits == HOST
 
 
 def test_no_delegated_limit_is_wider() -> None:
