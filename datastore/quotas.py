@@ -48,6 +48,8 @@ class Quota:
     whole: Ceiling = Ceiling()
     each: Ceiling = Ceiling()
     named: Mapping[str, Ceiling] = field(default_factory=dict)
+    since: str = field(default="", compare=False)
+    """What changes whenever a quota is set: before it, others may have written without one, whom nobody counted."""
 
     def ceiling(self, namespace: str) -> Ceiling:
         """Return the ceiling of a stored namespace, or of `WHOLE`."""

@@ -74,21 +74,21 @@ class Overrides:
         self._seconds = seconds
         self._changed: str | None = None
         self._looked: float | None = None
-        self._found: OrderedDict[str, Override] = OrderedDict()
+        self._found: OrderedDict[str, tuple[Override, str | None]] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
 
-    async def of(self, owner: str) -> Override:
-        """Return an owner's.
+    async def of(self, owner: str) -> tuple[Override, str | None]:
+        """Return an owner's and its version; see `read`.
 
         Raises:
             StoreUnavailable: the engine does not answer, or holds what cannot be read.
         """
         await self.look(_MISSED * self._seconds)
         if self._changed is None:
-            return NOTHING
+            return NOTHING, None
         if owner not in self._found:
             changed = self._changed
-            found, _ = await read(self._backend, owner, moment(self._clock.now()))
+            found = await read(self._backend, owner, moment(self._clock.now()))
             if changed != self._changed:
                 return found
             self._found[owner] = found

@@ -62,13 +62,13 @@ class Quotas:
         Raises:
             StoreUnavailable: as `scoped`.
         """
-        if override is None:
-            override = await self.overrides.of(policy.owner(scope, space))
+        found = (override, None) if override else await self.overrides.of(policy.owner(scope, space))
+        override, version = found
         host, own = _overridden(self._limits, override), scope.limits
         if space is not None:
             own = own.model_copy(update={"user_bytes": None, "user_keys": None})
         limits = own if host is NO_LIMITS else _narrowed(host, own)
-        return Bounds(limits, _quota(limits, override, own))
+        return Bounds(limits, _quota(limits, override, own, version or ""))
 
     async def aclose(self) -> None:
         """End looking for overrides."""
@@ -101,7 +101,7 @@ def _overridden(limits: Limits, override: Override) -> Limits:
     return limits.model_copy(update=set_)
 
 
-def _quota(limits: Limits, override: Override, own: Limits) -> Quota | None:
+def _quota(limits: Limits, override: Override, own: Limits, since: str) -> Quota | None:
     """Return the quota of limits that apply; a namespace's own ceiling takes the place of the one for all."""
     each = Ceiling(limits.namespace_bytes, limits.namespace_keys)
     named = {
@@ -112,7 +112,7 @@ def _quota(limits: Limits, override: Override, own: Limits) -> Quota | None:
         for name, room in override.namespaces.items()
         if name != ANY
     }
-    quota = Quota(Ceiling(limits.user_bytes, limits.user_keys), each, named)
+    quota = Quota(Ceiling(limits.user_bytes, limits.user_keys), each, named, since)
     return None if quota == Quota() else quota
 
 

@@ -5,23 +5,31 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo import UpdateOne
 from sqlalchemy import update
 
-from datastore import Grant, Limits, Scope
+from admin.actions import quotas
+from admin.actions.quotas import Setting
+from admin.actions.subject import Owner
+from datastore import Grant, Limits, Scope, Settings, Store
+from datastore.assembly import open_engine
 from datastore.backends.mongo import MongoBackend
+from datastore.backends.mongo.batch import Batch
 from datastore.backends.sql import SqlBackend
 from datastore.backends.sql.counted import counters
 from datastore.document import Place
+from datastore.entry import NEVER
 from datastore.errors import DataStoreError, NamespaceQuotaExceeded, QuotaExceeded, UserQuotaExceeded, ValueTooLarge
 from datastore.operations import Apply, Put
+from datastore.ports import Actor, Write
 from datastore.quotas import Ceiling, Quota
 from sandbox import ConnectedDataStore
 from tests.contract.test_restore import HERE, entry
-from tests.world import World
+from tests.world import SEPARATE, Loop, ManualClock, Servers, World, address
 
 FORTY = "x" * 38
 """A value of 40 bytes."""
@@ -237,6 +245,67 @@ def test_a_counter_that_has_drifted_is_mended_before_a_write_is_refused(the_worl
     with pytest.raises(NamespaceQuotaExceeded) as refused:
         store.set("c", FORTY)
     assert refused.value.used == 80
+
+
+@pytest.mark.parametrize("backend", SEPARATE)
+def test_what_was_written_while_there_was_no_quota_counts_when_there_is_one_again(
+    backend: str, host_loop: Loop, tmp_path: Path, servers: Servers
+) -> None:
+    clock, owner, scope = ManualClock(), Owner("user", "alice"), Scope(user="alice", agent="writer")
+
+    async def write(store: Store, size: int) -> None:
+        await store.quotas.overrides.look()
+        put = Put(key=f"of {size}", value="x" * (size - 2))
+        await store.execute(scope, Apply(namespace="n", mutations=(put,)))
+
+    async def two_processes(url: str) -> None:
+        one, other = [Store(await open_engine(url, Settings(), clock), clock=clock) for _ in range(2)]
+        try:
+            await quotas.put(one, owner, Setting(None, 100, None, None))
+            await write(one, 10)
+            await quotas.clear(one, owner, None)
+            await write(other, 1000)
+            await quotas.put(one, owner, Setting(None, 100, None, None))
+            for store in (one, other):
+                with pytest.raises(UserQuotaExceeded):
+                    await write(store, 11)
+        finally:
+            await one.aclose()
+            await other.aclose()
+
+    with address(backend, tmp_path, servers) as url:
+        host_loop.run(two_processes(url))
+
+
+@pytest.mark.parametrize("large_world", ["motor", "pymongo"], indirect=True)
+def test_a_write_without_a_limit_counts_that_was_begun_before_the_first_limit(
+    large_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, place, now = large_world.store.engine, Place("alice", "n"), large_world.clock.now()
+    real, began, goes_on = Batch.run, asyncio.Event(), asyncio.Event()
+
+    async def held_up(self: Batch, changes: Any) -> Any:
+        if changes[0].key == "free":
+            began.set()
+            await goes_on.wait()
+        return await real(self, changes)
+
+    async def write(key: str, limit: int | None) -> None:
+        quota = None if limit is None else Quota(whole=Ceiling(bytes=limit))
+        change = Write(key, FORTY, 40, key, NEVER, {})
+        await engine.apply(place, [change], Actor("writer", "run-1", now, None, quota))
+
+    async def all_of_them() -> None:
+        free = asyncio.create_task(write("free", None))
+        await began.wait()
+        await write("first", 100)
+        goes_on.set()
+        await free
+        with pytest.raises(UserQuotaExceeded):
+            await write("second", 100)
+
+    monkeypatch.setattr(Batch, "run", held_up)
+    large_world.loop.run(all_of_them())
 
 
 async def drift(world: World) -> None:

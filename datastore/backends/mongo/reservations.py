@@ -14,7 +14,9 @@ Theory of operation:
   before anything else is reserved, whatever became of the write.
 - A write ends before its mark grows old, by the server's clock; an old mark is one of a host that died, or that does
   not know what became of its write, and counts as gone.
-- Within one process, writes that have no quota count too where the owner's other writes have one.
+- Within one process, writes that have no quota count too where the owner's other writes have one. What others wrote
+  before this process knew of the quota, or of the present one, may not be counted: so it closes the owner's counters
+  when it first meets a quota, and when a write ends that was begun before.
 One subject, so longer than most files.
 """
 
@@ -148,7 +150,7 @@ class Reservations:
         self._entries = entries
         self._seconds = seconds
         self._writing_seconds = min(seconds / 2, LONGEST_SECONDS)
-        self._known: OrderedDict[str, None] = OrderedDict()
+        self._known: OrderedDict[str, str] = OrderedDict()
         self._settling: set[asyncio.Task[None]] = set()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -175,12 +177,14 @@ class Reservations:
         """
         with pymongo.timeout(self._seconds):
             grows = any(each.size_bytes is not None for each in charges)
-            if not grows or (quota is None and charges[0].place.owner not in self._known):
+            if not grows:
                 return await write()
+            if quota is None and charges[0].place.owner not in self._known:
+                return await self._uncounted(charges[0].place.owner, write)
             return await self._counted(Request(quota or _UNLIMITED, charges, now), write, nothing)
 
     async def _counted(self, request: Request, write: Callable[[], Awaitable[T]], nothing: Callable[[T], bool]) -> T:
-        self._remember(request.owner)
+        await self._remember(request)
         with pymongo.timeout(self._writing_seconds):
             if (reserved := await self._at_once(request)) is not None:
                 return await self._written(reserved, write, nothing)
@@ -224,11 +228,28 @@ class Reservations:
         if self._settling:
             await asyncio.wait(self._settling, timeout=self._writing_seconds)
 
-    def _remember(self, owner: str) -> None:
-        self._known[owner] = None
+    async def _remember(self, request: Request) -> None:
+        """Know that the owner has a quota; where it is news, have everything summed up before room is reserved."""
+        owner, known = request.owner, self._known.get(request.owner)
+        since = known if known is not None and request.quota is _UNLIMITED else request.quota.since
+        if known != since:
+            await self._close(owner)
+        self._known[owner] = since
         self._known.move_to_end(owner)
         if len(self._known) > _MOST_KNOWN:
             self._known.popitem(last=False)
+
+    async def _uncounted(self, owner: str, write: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await write()
+        finally:
+            if owner in self._known:
+                with suppress(StoreUnavailable):  # The write has an answer of its own.
+                    await self._close(owner)
+
+    async def _close(self, owner: str) -> None:
+        with errors.translated(write=False):
+            await self._counters.update_many(counters_of(owner), {"$set": {"closed": True}})
 
     async def _written(
         self,
