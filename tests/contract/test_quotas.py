@@ -19,13 +19,13 @@ from datastore import Grant, Limits, Scope, Settings, Store
 from datastore.assembly import open_engine
 from datastore.backends.mongo import MongoBackend
 from datastore.backends.mongo.batch import Batch
-from datastore.backends.sql import SqlBackend
+from datastore.backends.sql import SqlBackend, atomics
 from datastore.backends.sql.counted import counters
 from datastore.document import Place
 from datastore.entry import NEVER
 from datastore.errors import DataStoreError, NamespaceQuotaExceeded, QuotaExceeded, UserQuotaExceeded, ValueTooLarge
 from datastore.operations import Apply, Put
-from datastore.ports import Actor, Write
+from datastore.ports import Actor, Requirement, Step, Write
 from datastore.quotas import Ceiling, Quota
 from sandbox import ConnectedDataStore
 from tests.contract.test_restore import HERE, entry
@@ -305,6 +305,35 @@ def test_a_write_without_a_limit_counts_that_was_begun_before_the_first_limit(
             await write("second", 100)
 
     monkeypatch.setattr(Batch, "run", held_up)
+    large_world.loop.run(all_of_them())
+
+
+@pytest.mark.parametrize("large_world", ["postgresql", "sqlite"], indirect=True)
+def test_a_transaction_that_began_before_its_owner_was_counted_counts(
+    large_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, place, now = large_world.store.engine, Place("alice", "n"), large_world.clock.now()
+    real, began, goes_on = atomics._require, asyncio.Event(), asyncio.Event()
+    first, others = Write("a", FORTY, 40, "a", NEVER, {}), [Write(key, FORTY, 40, key, NEVER, {}) for key in "bc"]
+
+    async def held_up(*args: Any) -> None:
+        await real(*args)
+        began.set()
+        if large_world.backend == "postgresql":  # The other has one writer at a time.
+            await goes_on.wait()
+
+    async def all_of_them() -> None:
+        limited = Actor("writer", "run-1", now, None, Quota(whole=Ceiling(bytes=100)))
+        steps: list[Step] = [(place, Requirement("none", None)), (place, first)]
+        free = asyncio.create_task(engine.atomic(steps, Actor("writer", "run-1", now)))
+        await began.wait()
+        await engine.apply(place, others[:1], limited)
+        goes_on.set()
+        await free
+        with pytest.raises(UserQuotaExceeded):
+            await engine.apply(place, others[1:], limited)
+
+    monkeypatch.setattr(atomics, "_require", held_up)
     large_world.loop.run(all_of_them())
 
 

@@ -162,7 +162,11 @@ async def _alive(job: Job, claim: Claim) -> Held:
 
 
 async def _count(job: Job, owner: str) -> None:
-    """Begin to count an owner: writes that do not count yet have ended, and others begin only afterwards."""
+    """Begin to count an owner: writes that do not count yet have ended, and others begin only afterwards.
+
+    A transaction whose moment came before, and which wrote nothing until now, would not see the counters. So this one
+    must be of those that end as if they were alone: then the other is made again.
+    """
     mine = entries.c.owner == owner
     sums = (_BYTES, func.count())
     whole = select(literal(owner, NAME), literal(WHOLE, NAME), *sums).where(mine)
@@ -170,7 +174,7 @@ async def _count(job: Job, owner: str) -> None:
         select(entries.c.owner, entries.c.namespace, *sums).where(mine).group_by(entries.c.owner, entries.c.namespace)
     )
     columns = [each.name for each in counters.c]
-    async with job.transaction(job.dialect.BEGIN_LONE):
+    async with job.transaction():
         for hold in job.dialect.HOLD_WRITERS:
             await job.command(hold)
         for found in (each, whole):
