@@ -5,7 +5,7 @@ Here stands only what holds them together; statements are in reads, writes and i
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Self, TypeVar
 
@@ -122,7 +122,12 @@ class SqlBackend:
 
     async def apply(self, place: Place, changes: Sequence[Change], actor: Actor) -> Applied:
         """Make the changes in one transaction; a condition that fails aborts nothing else."""
-        return await self._write(lambda job: writes.apply(job, place, changes, actor), [place], actor.quota, actor.now)
+        return await self._write(
+            lambda job: writes.apply(job, place, changes, actor),
+            [(place, each.key) for each in changes],
+            actor.quota,
+            actor.now,
+        )
 
     async def increment(self, place: Place, increment: Increment, actor: Actor) -> Outcome:
         """Add to a number, in one atomic write; an expired entry starts anew.
@@ -134,7 +139,9 @@ class SqlBackend:
             ValueNotStorable: the sum is beyond 64 bits, or infinite.
         """
         add = increments.increment if increment.if_version is None else atomics.increment
-        return await self._write(lambda job: add(job, place, increment, actor), [place], actor.quota, actor.now)
+        return await self._write(
+            lambda job: add(job, place, increment, actor), [(place, increment.key)], actor.quota, actor.now
+        )
 
     async def atomic(self, steps: Sequence[Step], actor: Actor) -> Applied:
         """Make all of the changes or none, in a transaction; see `Backend.atomic`.
@@ -142,15 +149,14 @@ class SqlBackend:
         Raises:
             NotANumber, ValueNotStorable: as `increment`; nothing was written.
         """
-        places = [place for place, _ in steps]
-        return await self._write(lambda job: atomics.atomic(job, steps, actor), places, actor.quota, actor.now)
+        keys = [(place, clause.key) for place, clause in steps]
+        return await self._write(lambda job: atomics.atomic(job, steps, actor), keys, actor.quota, actor.now)
 
-    async def _write(self, work: Work[T], places: Iterable[Place], quota: Quota | None, now: datetime) -> T:
-        """Do work that writes, at places of one owner, within its quota."""
+    async def _write(self, work: Work[T], keys: Sequence[tuple[Place, str]], quota: Quota | None, now: datetime) -> T:
+        """Do work that writes, at keys of one owner, within its quota."""
         if quota is None:
             return await self._runner.run(work, writes=True)
-        owner, *_ = {place.owner for place in places}
-        claim = quotas.Claim(owner, tuple({place.namespace for place in places}), quota, now)
+        claim = quotas.Claim(keys, quota, now)
         return await self._runner.run(lambda job: quotas.within(job, claim, work), writes=True)
 
     async def clear(self, place: Place, prefix: str, now: datetime) -> int:
@@ -202,7 +208,10 @@ class SqlBackend:
     ) -> list[str]:
         """Put entries back as they are given, in one transaction; return the keys left standing."""
         return await self._write(
-            lambda job: restoring.restore(job, place, entries, to_ms(now), replace=replace), [place], quota, now
+            lambda job: restoring.restore(job, place, entries, to_ms(now), replace=replace),
+            [(place, each.key) for each in entries],
+            quota,
+            now,
         )
 
     async def traces(self, user: str) -> Traces:

@@ -5,14 +5,15 @@ Theory of operation:
 - Triggers count the write, which locks the owner's counters until the commit; only then they are looked at. So of two
   writers the second one sees the first. Beyond a ceiling the transaction is rolled back, as it is by a host that dies.
 - Counters are never too low, but too high while expired rows stand. So nothing is refused for a counter: the write is
-  made again between two sums of what is alive, under the lock, and the counters are mended.
+  made again between two sums of what is alive, under the lock, and the counters are mended. What stands at its keys is
+  locked before the counters, as every writer does it: else each would wait for the other.
 - A write that alone would be one statement sees what others committed until it runs. One that needs a transaction of
   its own says so, and is made again in such a one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -23,6 +24,7 @@ from datastore.backends.sql.counted import counters
 from datastore.backends.sql.dialect import NAME
 from datastore.backends.sql.runner import Job, Stricter
 from datastore.backends.sql.schema import entries, to_ms
+from datastore.document import Place
 from datastore.quotas import WHOLE, Amount, Quota
 
 T = TypeVar("T")
@@ -47,17 +49,26 @@ class _Undone(Exception):  # noqa: N818 - as above
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Whose room a write takes, in which namespaces, and how much there is."""
+    """Whose room a write takes, at which keys, and how much there is."""
 
-    owner: str
-    namespaces: tuple[str, ...]
+    keys: Sequence[tuple[Place, str]]
     quota: Quota
     now: datetime
 
     @property
+    def owner(self) -> str:
+        """Whose room it is."""
+        return self.keys[0][0].owner
+
+    @property
     def names(self) -> tuple[str, ...]:
         """What is counted, in the order of its rows."""
-        return (WHOLE, *sorted(set(self.namespaces)))
+        return (WHOLE, *sorted({place.namespace for place, _ in self.keys}))
+
+    @property
+    def ids(self) -> list[str]:
+        """The entries that it concerns."""
+        return [place.id(key) for place, key in self.keys]
 
 
 async def within(job: Job, claim: Claim, work: Callable[[Job], Awaitable[T]]) -> T:
@@ -92,6 +103,7 @@ async def _by_counters(job: Job, claim: Claim, work: Callable[[Job], Awaitable[T
 
 async def _by_sums(job: Job, claim: Claim, work: Callable[[Job], Awaitable[T]], begin: str) -> T:
     async with job.transaction(begin):
+        await job.execute(_standing(job, claim))
         await _counted(job, claim)
         for name in claim.names:
             await job.execute(mended(name), {"at_owner": claim.owner, "at_name": name})
@@ -108,6 +120,14 @@ async def _done(job: Job, work: Callable[[Job], Awaitable[T]]) -> T:
     if job.spoiled:
         raise _Undone(answer)
     return answer
+
+
+def _standing(job: Job, claim: Claim) -> Select[Any]:
+    """Return the statement that locks the rows at the keys of a write, in their order."""
+    listed = job.dialect.listed(claim.ids)
+    there = listed.join(entries, entries.c.id == listed.c.value)
+    order = (entries.c.namespace, entries.c.key)
+    return select(entries.c.id).select_from(there).order_by(*order).with_for_update(of=entries)
 
 
 def held(owner: str, names: tuple[str, ...]) -> Select[Any]:
