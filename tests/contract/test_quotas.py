@@ -23,7 +23,14 @@ from datastore.backends.sql import SqlBackend, atomics
 from datastore.backends.sql.counted import counters
 from datastore.document import Place
 from datastore.entry import NEVER
-from datastore.errors import DataStoreError, NamespaceQuotaExceeded, QuotaExceeded, UserQuotaExceeded, ValueTooLarge
+from datastore.errors import (
+    Conflict,
+    DataStoreError,
+    NamespaceQuotaExceeded,
+    QuotaExceeded,
+    UserQuotaExceeded,
+    ValueTooLarge,
+)
 from datastore.operations import Apply, Put
 from datastore.ports import Actor, Requirement, Step, Write
 from datastore.quotas import Ceiling, Quota
@@ -348,6 +355,19 @@ def test_writers_of_one_key_beyond_a_lowered_limit_do_not_wait_for_each_other_in
         return asyncio.get_running_loop().time() - began
 
     assert min(large_world.loop.run(all_of_them()) for _ in range(3)) < 1  # PostgreSQL looks for deadlocks after one.
+
+
+def test_what_would_not_be_written_anyway_is_not_refused_for_its_size(the_world: World) -> None:
+    store = limited(the_world, namespace_bytes=80)
+    store.set_many({"a": FORTY, "b": FORTY})
+    assert not store.add("a", FORTY + "x")
+    with pytest.raises(Conflict):
+        store.set("a", FORTY + "x", if_version="another")
+    now, quota = the_world.clock.now(), Quota(each=Ceiling(bytes=80))
+    larger = [replace(entry(now, key), size_bytes=50) for key in "ab"]
+    place = Place("alice", "default")
+    restored = the_world.store.engine.restore(place, larger, now, replace=False, quota=quota)
+    assert sorted(the_world.loop.run(restored)) == ["a", "b"]
 
 
 async def drift(world: World) -> None:

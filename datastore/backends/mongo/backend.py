@@ -107,13 +107,20 @@ class MongoBackend(Inspection, Erasing, Writer, ledger.Auditing):
         self, place: Place, entries: Sequence[Entry], now: datetime, *, replace: bool, quota: Quota | None = None
     ) -> list[str]:
         """Put entries back as they are given; return the keys left standing."""
-        return await self._reservations.within(
+        standing: list[str] = []
+        if quota is not None and not replace:  # What is left alone takes no room.
+            standing = [each.key for each in await self.peek(place, [each.key for each in entries], now)]
+        given = [each for each in entries if each.key not in standing]
+        if not given:
+            return standing
+        left = await self._reservations.within(
             quota,
-            [Charge(place, each.key, each.size_bytes, sure=replace) for each in entries],
+            [Charge(place, each.key, each.size_bytes, sure=replace) for each in given],
             now,
-            lambda: restoring.restore(self._entries, place, entries, now, replace=replace),
-            lambda standing: len(standing) == len(entries),
+            lambda: restoring.restore(self._entries, place, given, now, replace=replace),
+            lambda left: len(left) == len(given),
         )
+        return standing + left
 
     async def head(self, place: Place | None = None) -> Position:
         """Return the present; see `Journal.head`."""

@@ -16,10 +16,11 @@ from datastore import values
 from datastore.backends.mongo import documents, errors, increments, ranges, statements
 from datastore.backends.mongo.batch import Batch
 from datastore.backends.mongo.driver import Collection, Database, Session, maybe_await
+from datastore.backends.mongo.refusals import refusal
 from datastore.backends.mongo.reservations import Charge, Reservations
 from datastore.backends.mongo.transactions import Transaction
 from datastore.document import Place, Span
-from datastore.errors import NotSupported
+from datastore.errors import NotSupported, QuotaExceeded
 from datastore.metering import metered
 from datastore.operations import Applied, Outcome
 from datastore.ports import Access, Actor, Change, Clause, Increment, Removal, Step, Write
@@ -44,13 +45,19 @@ class Writer:
         for change in changes:
             _check_encoded(change)
         writes = [number for number, each in enumerate(changes) if isinstance(each, Write)]
-        return await self._reservations.within(
-            actor.quota,
-            _charges((place, each) for each in changes),
-            actor.now,
-            lambda: Batch(self._entries, place, actor).run(changes),
-            lambda answer: not any(answer.outcomes[number].applied for number in writes),
-        )
+        try:
+            return await self._reservations.within(
+                actor.quota,
+                _charges((place, each) for each in changes),
+                actor.now,
+                lambda: Batch(self._entries, place, actor).run(changes),
+                lambda answer: not any(answer.outcomes[number].applied for number in writes),
+            )
+        except QuotaExceeded:
+            match changes:
+                case (Write() as alone,) if (told := await refusal(self._entries, place, alone, actor)) is not None:
+                    return Applied(0, (told,))  # It would not have been written anyway.
+            raise
 
     async def increment(self, place: Place, increment: Increment, actor: Actor) -> Outcome:
         """Add to a number, in one atomic write; an expired entry starts anew.
