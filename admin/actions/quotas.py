@@ -111,7 +111,6 @@ async def clear(store: Store, owner: Owner, namespace: str | None) -> None:
         NotFound: nothing was set.
         Conflict: another operator was at it.
     """
-
     changed = False
 
     def without(standing: Override) -> Override:

@@ -56,14 +56,13 @@ class Quotas:
             return scope, bounds.quota
         return scope.model_copy(update={"limits": bounds.limits}), bounds.quota
 
-    async def bounds(self, scope: Scope, space: str | None, override: Override | None = None) -> Bounds:
+    async def bounds(self, scope: Scope, space: str | None, given: Override | None = None) -> Bounds:
         """Return what applies to a scope, in a space or in its user's own store; under an override that is given.
 
         Raises:
             StoreUnavailable: as `scoped`.
         """
-        found = (override, None) if override else await self.overrides.of(policy.owner(scope, space))
-        override, version = found
+        override, version = (given, None) if given else await self.overrides.of(policy.owner(scope, space))
         host, own = _overridden(self._limits, override), scope.limits
         if space is not None:
             own = own.model_copy(update={"user_bytes": None, "user_keys": None})

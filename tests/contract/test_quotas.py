@@ -415,6 +415,6 @@ def test_a_refusal_for_another_reason_takes_no_room(the_world: World) -> None:
 def test_a_copy_into_a_private_namespace_that_fills_up_says_how_many_were_copied(the_world: World) -> None:
     free, store = the_world.agent(), limited(the_world, namespace_keys=1200)
     free.use_namespace("source").set_many({f"k{number:04}": 1 for number in range(1500)})
-    with pytest.raises(NamespaceQuotaExceeded, match="1,000 entries were copied.*namespace 'self' holds") as refused:
+    with pytest.raises(NamespaceQuotaExceeded, match=r"1,000 entries were copied.*namespace 'self' holds") as refused:
         store.use_namespace("source").copy_to("self")
     assert (refused.value.namespace, refused.value.done) == ("self", 1000)

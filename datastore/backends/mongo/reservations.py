@@ -249,7 +249,7 @@ class Reservations:
 
     async def _close(self, owner: str) -> None:
         with errors.translated(write=False):
-            await self._counters.update_many(counters_of(owner), {"$set": {"closed": True}})
+            await self._counters.update_many(_every(owner), {"$set": {"closed": True}})
 
     async def _written(
         self,
