@@ -31,9 +31,11 @@ from datastore.errors import (
     UserQuotaExceeded,
     ValueTooLarge,
 )
+from datastore.models import operator_scope
 from datastore.operations import Apply, Put
 from datastore.ports import Actor, Requirement, Step, Write
 from datastore.quotas import Ceiling, Quota
+from datastore.service import merging
 from sandbox import ConnectedDataStore
 from tests.contract.test_restore import HERE, entry
 from tests.world import SEPARATE, Loop, ManualClock, Servers, World, address
@@ -368,6 +370,27 @@ def test_what_would_not_be_written_anyway_is_not_refused_for_its_size(the_world:
     place = Place("alice", "default")
     restored = the_world.store.engine.restore(place, larger, now, replace=False, quota=quota)
     assert sorted(the_world.loop.run(restored)) == ["a", "b"]
+
+
+def test_a_batch_that_meets_the_limit_when_it_merges_again_says_how_many_were_written(
+    the_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, store = the_world.agent(), limited(the_world, namespace_bytes=100)
+    store.set_many({"a": "x" * 28, "b": "x" * 8})
+    merge, others = merging.merge, [Put(key="z", value=1), Put(key="b", value=1)]
+
+    async def overtaken(*given: Any) -> Any:
+        merged = await merge(*given)
+        await the_world.store.execute(
+            operator_scope("alice", "tests"), Apply(namespace="default", mutations=(others.pop(),))
+        )
+        return merged
+
+    monkeypatch.setattr(merging, "merge", overtaken)
+    with pytest.raises(NamespaceQuotaExceeded, match=r"^1 of 2 were written; of the rest: ") as refused:
+        store.set_many({"a": FORTY[:28], "b": "x" * 60}, {"m": 1})
+    assert refused.value.done == 1
+    assert free.get_all() == {"a": FORTY[:28], "b": 1, "z": 1}
 
 
 async def drift(world: World) -> None:
