@@ -29,6 +29,19 @@ class Amount:
         return Amount(self.bytes - other.bytes, self.keys - other.keys)
 
 
+@dataclass(slots=True)
+class Growth:
+    """What several writes add one after another, and the most that they had added at any moment."""
+
+    now: Amount = Amount()
+    most: Amount = Amount()
+
+    def add(self, amount: Amount) -> None:
+        """Add what one write does."""
+        self.now += amount
+        self.most = Amount(max(self.most.bytes, self.now.bytes), max(self.most.keys, self.now.keys))
+
+
 @dataclass(frozen=True, slots=True)
 class Ceiling:
     """The most of both; None is no limit."""

@@ -12,6 +12,7 @@ Theory of operation:
 from __future__ import annotations
 
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from datastore.document import Place, Span, moment
 from datastore.entry import Entry
 from datastore.errors import Conflict
 from datastore.ports import PAGE_BYTES, Holding, Stub
-from datastore.quotas import Amount
+from datastore.quotas import WHOLE, Amount, Growth
 from datastore.service.overrides import NOTHING, Override
 from datastore.service.store import Store
 
@@ -135,11 +136,12 @@ async def load(store: Store, arrival: Arrival, progress: Progress) -> Restored:
     """
     with _readable_twice(arrival.source) as (again, copy):
         start = 0 if again is copy else again.tell()
-        growth: dict[str, Amount] = {}
+        growth: defaultdict[str, Growth] = defaultdict(Growth)
         reader = Reader(arrival.source, arrival.name, copy)
         for chunk in _chunks(reader.entries()):
-            name = chunk[0].namespace
-            growth[name] = growth.get(name, Amount()) + await _check(store, arrival, chunk)
+            added = await _check(store, arrival, chunk)
+            for name in (chunk[0].namespace, WHOLE):
+                growth[name].add(added)
             progress(len(chunk))
         limits = await _limits(store, arrival, reader.limits) if arrival.with_limits else None
         await store.check_room(arrival.owner.id, growth, limits)

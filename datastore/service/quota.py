@@ -16,7 +16,7 @@ from datastore.errors import NamespaceQuotaExceeded
 from datastore.models import NO_LIMITS, Limits, Scope
 from datastore.operations import Apply, Copy, GetUsage, Incr, Operation, Put
 from datastore.ports import Backend, Clock
-from datastore.quotas import WHOLE, Amount, Ceiling, Quota
+from datastore.quotas import WHOLE, Amount, Ceiling, Growth, Quota
 from datastore.service import policy
 from datastore.service.overrides import ANY, EVERY_SECONDS, NOTHING, Override, Overrides, Room
 
@@ -120,20 +120,20 @@ def _least(one: int | None, other: int | None) -> int | None:
     return min(given, default=None)
 
 
-def check(quota: Quota, held: Mapping[str, Amount], growth: Mapping[str, Amount]) -> None:
+def check(quota: Quota, held: Mapping[str, Amount], growth: Mapping[str, Growth]) -> None:
     """Refuse what several writes together would add, before the first; each of them is bounded all the same.
 
     Args:
         quota: of the owner.
         held: what is alive, by stored namespace.
-        growth: what would be added, likewise.
+        growth: what would be added, likewise, and to `WHOLE`.
 
     Raises:
         QuotaExceeded: there is no room.
     """
     for name, added in growth.items():
-        quota.check(name, held.get(name, Amount()), added)
-    quota.check(WHOLE, sum(held.values(), Amount()), sum(growth.values(), Amount()))
+        before = sum(held.values(), Amount()) if name == WHOLE else held.get(name, Amount())
+        quota.check(name, before, added.most)
 
 
 @contextmanager

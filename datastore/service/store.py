@@ -35,7 +35,7 @@ from datastore.operations import (
     Watch,
 )
 from datastore.ports import Clock, Engine, Observer
-from datastore.quotas import Amount, Quota
+from datastore.quotas import Amount, Growth, Quota
 from datastore.service import atomics, crowds, policy, reads, writes
 from datastore.service.audit import Audit
 from datastore.service.blocks import FRESH_SECONDS, Blocks, guarded
@@ -145,12 +145,12 @@ class Store:
         quota = (await self.quotas.bounds(operator_scope(place.owner, "import"), None)).quota
         return await self.guarded.restore(place, entries, moment(self.clock.now()), replace=replace, quota=quota)
 
-    async def check_room(self, owner: str, growth: Mapping[str, Amount], override: Override | None = None) -> None:
+    async def check_room(self, owner: str, growth: Mapping[str, Growth], override: Override | None = None) -> None:
         """Refuse what several writes together would add to an owner's stored namespaces, before the first of them.
 
         Args:
             owner: whose they are.
-            growth: what is added, by stored namespace.
+            growth: what is added, by stored namespace, and to `WHOLE`.
             override: what will be set for the owner before; None: what is set now.
 
         Raises:

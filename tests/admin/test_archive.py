@@ -202,6 +202,22 @@ def test_a_quota_comes_along_where_that_is_asked_for(datastore: Command, alice: 
     assert limits("dave") == []
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_an_import_that_would_pass_a_quota_on_its_way_is_refused_before_it_writes(
+    datastore: Command, alice: ConnectedDataStore
+) -> None:
+    first, second = alice.use_namespace("a"), alice.use_namespace("b")
+    first.set("k", "x" * 78)
+    second.set("k", "x" * 18)
+    archive = datastore(*EXPORT).out.encode()
+    first.set("k", "x" * 18)
+    second.set("k", "x" * 78)
+    datastore("admin", "quota", "set", *ALICE, "--bytes", "100")
+    ended = datastore(*IMPORT, "-", "--existing", "overwrite", stdin=archive)
+    assert (ended.code, "holds 100 bytes of at most 100, and this write would add 60" in ended.complaint) == (1, True)
+    assert (first.get("k"), second.get("k")) == ("x" * 18, "x" * 78)
+
+
 def changed(line: bytes, **fields: Any) -> bytes:
     """A line with other fields; those of `...` are missing."""
     facts = {**json.loads(line), **fields}
