@@ -178,5 +178,5 @@ def test_under_one_lock_eight_never_overlap_although_one_is_killed_and_one_stopp
     assert tokens == sorted(set(tokens))
     assert sorted(tokens) == sorted(token for each in told for token in each)
     assert len(tokens) == 7 * TURNS
-    # The one who was killed had a token, and the one who was stopped gave one up.
-    assert tokens[-1] == len(tokens) + 2
+    # The one who was stopped gave a token up, and the one who was killed had one, which may have been the last of all.
+    assert tokens[-1] - len(tokens) in (1, 2)

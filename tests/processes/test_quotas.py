@@ -71,8 +71,7 @@ def crew(place: str, workers: list[Worker]) -> Iterator[list[Worker]]:
     """All processes, each on the fresh database."""
     assert all_of(workers, "open", place) == ["ready"] * MOST
     yield workers
-    for each in workers:
-        ask(each, "close", place)
+    assert all_of(workers, "close", place) == ["closed"] * MOST
 
 
 @pytest.fixture(scope="module")

@@ -143,7 +143,8 @@ def work(name: str) -> None:
             store.exists("warm")
             print("ready", flush=True)  # noqa: T201 - how it speaks to the test
             sys.stdin.readline()
-            print(json.dumps(ROLES[role](store, name, *arguments)), flush=True)  # noqa: T201 - as above
+            told = ROLES[role](store, name, *arguments)
+        print(json.dumps(told), flush=True)  # noqa: T201 - as above; whoever hears it may empty the database
 
 
 if __name__ == "__main__":

@@ -106,6 +106,7 @@ def work(name: str) -> None:
         with connect(url, scope=scope) as store:
             tell("ready")
             _serve(store, name)
+        tell("closed")
 
 
 def _serve(store: ConnectedDataStore, name: str) -> None:
