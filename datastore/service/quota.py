@@ -44,13 +44,11 @@ class Quotas:
         self.overrides = Overrides(backend, clock, seconds)
 
     async def scoped(self, scope: Scope, operation: Operation) -> tuple[Scope, Quota | None]:
-        """Return the scope with the limits that apply to an operation, and its quota, if it can add anything.
+        """Return the scope with the limits that apply to an operation that `concerns` them, and its quota.
 
         Raises:
             StoreUnavailable: the engine does not say what was set for the owner.
         """
-        if not _concerns(operation):
-            return scope, None
         bounds = await self.bounds(scope, operation.space)
         if bounds.limits == scope.limits:
             return scope, bounds.quota
@@ -74,7 +72,8 @@ class Quotas:
         await self.overrides.aclose()
 
 
-def _concerns(operation: Operation) -> bool:
+def concerns(operation: Operation) -> bool:
+    """Say whether an operation adds something, or tells what may be added."""
     match operation:
         case Apply():
             return any(isinstance(each, (Put, Incr)) for each in operation.mutations)

@@ -41,7 +41,7 @@ from datastore.service.audit import Audit
 from datastore.service.blocks import FRESH_SECONDS, Blocks, guarded
 from datastore.service.metrics import Metrics
 from datastore.service.overrides import EVERY_SECONDS, Override
-from datastore.service.quota import Quotas, check, told
+from datastore.service.quota import Quotas, check, concerns, told
 from datastore.service.rates import Rates
 from datastore.service.tracking import Tracking
 from datastore.service.watching import Watching
@@ -211,6 +211,8 @@ class Store:
 
     async def _bounded(self, scope: Scope, operation: Operation, now: datetime) -> Answer:
         """Answer within the limits that apply to whose data it is."""
+        if not concerns(operation):
+            return await self._answer(scope, operation, now, None)
         bounded, quota = await self.quotas.scoped(scope, operation)
         with told(scope):
             return await self._answer(bounded, operation, now, quota)
