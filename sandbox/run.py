@@ -73,11 +73,14 @@ class Run:
     async def _converse(self, slot: Slot) -> RunResult:
         """Hand the agent to the guest, and return its verdict, or the host's."""
         slot.hand_over(self._broker, self._broker.hello() + self._start)
-        timely = await self._until(self._verdict, self._limits.wall_seconds)
+        with self._store.blocks.watched(self._user) as blocked:
+            timely = await self._until(blocked, self._limits.wall_seconds)
         if self._broker.violation is not None:
             return RunResult("limit", limit="protocol", error=f"the agent broke the protocol: {self._broker.violation}")
         if self._verdict.done():
             return self._verdict.result()
+        if blocked.is_set():
+            return RunResult("limit", limit="blocked", error="an operator blocked the user of this run, and ended it")
         if not timely:
             late = f"the run did not end within {self._limits.wall_seconds:g} seconds"
             return RunResult("limit", limit="wall_seconds", error=late)
@@ -103,13 +106,16 @@ class Run:
             stats=replace(stats, calls=record.calls, bytes_in=record.bytes_in, bytes_out=record.bytes_out),
         )
 
-    async def _until(self, future: asyncio.Future[Any], seconds: float) -> bool:
-        """Wait for a message of the guest, the end of its connection, or the deadline; say whether it came in time."""
-        lost = asyncio.ensure_future(self._broker.lost.wait())
+    async def _until(self, blocked: asyncio.Event, seconds: float) -> bool:
+        """Wait for the verdict, the end of the connection, a block, or the deadline; say whether one came in time."""
+        others: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(each.wait()) for each in (self._broker.lost, blocked)
+        ]
         try:
-            done, _ = await asyncio.wait({future, lost}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({self._verdict, *others}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            lost.cancel()
+            for each in others:
+                each.cancel()
         return bool(done)
 
     def _hear(self, message: Message) -> None:

@@ -8,6 +8,7 @@ Theory of operation:
   what is known of all users at work, so an operation asks for nothing.
 - What is known holds for FRESH_SECONDS, counted from before the look was sent. Where no look succeeds in that time the
   operation waits for one, and is refused where there is none: nobody acts for longer on what may have changed.
+- Who is at work for a user without asking for anything, as a run may be, is told of a block by an event.
 - `Guard` asks again right before each write, since an operation may make several, or wait for others meanwhile. So
   FRESH_SECONDS and the deadline of one write after a record is stored, nothing of its user is written any more,
   anywhere.
@@ -18,8 +19,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
@@ -93,6 +96,7 @@ class Blocks:
         self._elapsed = elapsed
         self._looks: dict[str, _Look] = {}
         self._asked: dict[str, asyncio.Task[None]] = {}
+        self._watched: dict[str, set[asyncio.Event]] = {}
         self._renewal: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
 
@@ -109,9 +113,27 @@ class Blocks:
         if look.blocked:
             raise blocked()
 
+    @contextmanager
+    def watched(self, user: str) -> Iterator[asyncio.Event]:
+        """Look for a user as long as this lasts; the event is set when it is found to be blocked."""
+        found = asyncio.Event()
+        if names.is_reserved(user):
+            yield found
+            return
+        self._watched.setdefault(user, set()).add(found)
+        self._looks.setdefault(user, _Look(-math.inf, self._elapsed(), blocked=False))
+        self._go_on()
+        try:
+            yield found
+        finally:
+            self._watched[user].discard(found)
+            if not self._watched[user]:
+                del self._watched[user]
+
     def forget(self, user: str) -> None:
         """Look again before the user's next operation."""
-        self._looks.pop(user, None)
+        if (look := self._looks.get(user)) is not None:
+            look.at = -math.inf
 
     async def aclose(self) -> None:
         """Begin no more looks, and let those end that are on their way: a driver may mind to be cut off."""
@@ -153,16 +175,23 @@ class Blocks:
             known = self._looks.get(user)
             used = began if known is None else known.used
             self._looks[user] = _Look(began, used, user in refused)
+        for user in refused & self._watched.keys():
+            for each in self._watched[user]:
+                each.set()
         while len(self._looks) > _MOST_USERS:
             del self._looks[next(iter(self._looks))]
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Look for whoever is at work from now on."""
         if self._renewal is None and not self._closing.is_set():
             self._renewal = asyncio.create_task(self._renew(), name="datastore block looks", context=Context())
 
     async def _renew(self) -> None:
-        """Look now and then for all users who were at work of late; end when nobody was."""
+        """Look now and then for all users who are at work, or were of late; end when nobody was."""
         while self._looks and not await self._closes_within(self._fresh_seconds / 3):
             idle = self._elapsed() - _KEPT_SECONDS
-            users = [user for user, look in self._looks.items() if look.used > idle]
+            users = [user for user, look in self._looks.items() if look.used > idle or user in self._watched]
             self._looks = {user: self._looks[user] for user in users}
             try:
                 for start in range(0, len(users), MOST_ITEMS):

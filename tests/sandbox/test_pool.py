@@ -17,7 +17,6 @@ import pytest
 
 from datastore import Scope, Store
 from datastore.errors import InvalidArgument, SandboxUnavailable
-from datastore.operations import Count
 from sandbox import RunResult, Sandbox
 from sandbox.isolation import Guest, choose
 from sandbox.isolation.process import Process
@@ -132,9 +131,10 @@ class Gate:
 
 
 def remains() -> tuple[list[str], list[str], int]:
-    """Return what a sandbox could leave: children, descriptors, tasks."""
+    """Return what a sandbox could leave: children, descriptors, tasks that are not the store's own."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return children, sorted(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())  # noqa: PTH208 - names only
+    tasks = [each for each in asyncio.all_tasks() if not each.get_name().startswith("datastore ")]
+    return children, sorted(os.listdir("/proc/self/fd")), len(tasks)  # noqa: PTH208 - names only
 
 
 async def test_no_slot_is_used_twice(store: Store) -> None:
@@ -425,9 +425,6 @@ async def test_the_pool_never_holds_more_than_its_size() -> None:
 @pytest.mark.parametrize("pool_size", [0, 2])
 @pytest.mark.parametrize("level", PROMISING)
 async def test_nothing_is_left_behind_when_the_sandbox_is_left(store: Store, level: str, pool_size: int) -> None:
-    await store.execute(
-        Scope(user="alice", agent="someone"), Count(namespace="default")
-    )  # What a store begins, begins.
     before = remains()
     async with Sandbox(store, isolation=level, run_as=PROMISING[level], pool_size=pool_size) as sandbox:
         codes = (TRIVIAL, "def run(): 1/0", "import os\nos._exit(1)", "def run(): data_store.set('k', 1)")

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from datastore import Scope, open_store
-from sandbox import RunLimits, Sandbox
+from admin.actions import blocking
+from datastore import Scope, Store, open_store
+from sandbox import RunLimits, RunResult, Sandbox
 from tests.sandbox.conftest import RUN_AS
 from tests.sandbox.hostile import HEAD
 
@@ -35,6 +36,23 @@ async def test_a_run_that_takes_too_long_ends_at_its_wall_time(confined: Sandbox
     )
     assert (result.outcome, result.limit, result.log) == ("limit", "wall_seconds", "begun\n")
     assert 0.5 <= result.stats.run_seconds < 5
+
+
+async def test_a_run_whose_user_is_blocked_ends_although_it_asks_for_nothing(confined: Sandbox, store: Store) -> None:
+    begun = asyncio.Queue[str]()
+
+    def run(user: str) -> asyncio.Task[RunResult]:
+        code = "import time\ndef run():\n    print('begun')\n    time.sleep(60)"
+        running = confined.run(code, scope=Scope(user=user, agent="worker"), on_event=lambda _: begun.put_nowait(user))
+        return asyncio.create_task(running)
+
+    alice, bob = run("alice"), run("bob")
+    assert {await begun.get(), await begun.get()} == {"alice", "bob"}
+    await blocking.block(store, "alice")
+    result = await asyncio.wait_for(alice, 30)
+    assert (result.outcome, result.limit, result.log) == ("limit", "blocked", "begun\n")
+    assert not bob.done()
+    bob.cancel()
 
 
 async def test_a_busy_loop_that_ignores_signals_ends_at_its_processor_time(confined: Sandbox) -> None:

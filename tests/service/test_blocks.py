@@ -124,6 +124,22 @@ async def test_while_users_are_at_work_one_look_in_the_background_renews_what_is
     await blocks.aclose()
 
 
+async def test_whoever_watches_a_user_is_told_of_a_block_without_asking(records: Records) -> None:
+    blocks = records.blocks(0.01)
+    with blocks.watched("alice") as alice, blocks.watched("alice") as too, blocks.watched("bob") as bob:
+        records.seconds = 61  # Idle users are forgotten, watched ones are not.
+        records.blocked.add(digest("alice"))
+        blocks.forget("alice")  # As the operator's own host does.
+        async with asyncio.timeout(WAIT_SECONDS):
+            await alice.wait()
+            await too.wait()
+        assert not bob.is_set()
+    with blocks.watched("@team") as team:
+        assert not team.is_set()
+    assert blocks._watched == {}
+    await blocks.aclose()
+
+
 async def test_who_has_been_idle_is_forgotten_and_then_nobody_is_looked_for(records: Records) -> None:
     blocks = records.blocks(0.01)
     await blocks.refuse("alice")

@@ -70,8 +70,10 @@ class Cursor:
         self._answer = await self._connection.visit(lambda cursor: cursor.executemany(statement, parameters))
 
     async def fetchall(self) -> Rows:
-        """Return the rows that were read."""
-        return self._answer[3]
+        """Hand on the rows that were read; else the connection's thread would hold them until its next visit."""
+        rows = self._answer[3].copy()
+        self._answer[3].clear()
+        return rows
 
     async def close(self) -> None:
         """Do nothing: what SQLite held for it was let go when its rows had been read."""
