@@ -35,7 +35,8 @@ _MOST_UNDER_WAY: Final = 16
 
 _LEAST_UNDER_WAY: Final = 2
 _UNDER_WAY_SECONDS: Final = 0.02
-"""What those may cost together; more would only wait for the loop."""
+_ALONE_SECONDS: Final = 0.2
+"""What those may cost together, beside other users and alone; more would only wait for the loop."""
 
 _FIRST_COST_SECONDS: Final = 0.001
 """What an operation is taken to cost before any has ended."""
@@ -63,8 +64,14 @@ class Meter:
         return room
 
     def _has_room(self) -> bool:
-        cheap = self._under_way * self._cost < _UNDER_WAY_SECONDS
-        return self._under_way < (_MOST_UNDER_WAY if cheap else _LEAST_UNDER_WAY)
+        if self._under_way < _LEAST_UNDER_WAY:
+            return True
+        return self._under_way < _MOST_UNDER_WAY and self._affords(self._under_way * self._cost)
+
+    def _affords(self, seconds: float) -> bool:
+        if seconds < _UNDER_WAY_SECONDS:
+            return True
+        return seconds < _ALONE_SECONDS and not self._floor.shared(self, time.perf_counter())
 
     def leave(self, proceed: Callable[[], None]) -> None:
         """Call it no more."""

@@ -21,7 +21,10 @@ async def run(sandbox: Sandbox, code: str, **options: Any) -> RunResult:
 
 
 class Held:
-    """An engine's `get` that answers nobody until the test says so, and tells how many wait."""
+    """An engine's `get` that answers nobody until the test says so, and tells how many wait.
+
+    Those who wait for a test that has failed are refused in the end: closing its store waits for them.
+    """
 
     def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch, enough: int) -> None:
         self.waiting = 0
@@ -33,7 +36,7 @@ class Held:
             self.waiting += 1
             if self.waiting == enough:
                 self.enough.set()
-            await self.go_on.wait()
+            await asyncio.wait_for(self.go_on.wait(), 40)
             return await real(*given)
 
         monkeypatch.setattr(store.engine, "get", get)

@@ -147,6 +147,19 @@ def learn_to_be_cheap(user: str) -> None:
         meter(user).end()
 
 
+@pytest.mark.parametrize(("neighbours", "most"), [([], 16), (["bob"], 4)])
+async def test_beside_others_fewer_operations_are_begun_of_those_that_cost_something(
+    neighbours: list[str], most: int
+) -> None:
+    alice = meter("alice")
+    alice._cost = 0.006
+    for each in [*neighbours, "alice"]:
+        meter(each).rest()
+    while alice.admits(lambda: None):
+        alice.begin()
+    assert alice._under_way == most
+
+
 async def test_operations_that_hold_up_the_loop_are_begun_two_at_a_time() -> None:
     alice = meter("alice")
     learn_to_be_cheap("alice")
