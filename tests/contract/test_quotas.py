@@ -346,19 +346,6 @@ def test_a_transaction_that_began_before_its_owner_was_counted_counts(
     large_world.loop.run(all_of_them())
 
 
-def test_writers_of_one_key_beyond_a_lowered_limit_do_not_wait_for_each_other_in_vain(large_world: World) -> None:
-    large_world.agent().set_many({"a": FORTY, "b": FORTY})
-    scope = Scope(user="alice", agent="writer", limits=Limits(user_bytes=60))
-    overwriting = Apply(namespace="default", mutations=(Put(key="a", value=FORTY),))
-
-    async def all_of_them() -> float:
-        began = asyncio.get_running_loop().time()
-        await asyncio.gather(*(large_world.store.execute(scope, overwriting) for _ in range(20)))
-        return asyncio.get_running_loop().time() - began
-
-    assert min(large_world.loop.run(all_of_them()) for _ in range(3)) < 1  # PostgreSQL looks for deadlocks after one.
-
-
 def test_what_would_not_be_written_anyway_is_not_refused_for_its_size(the_world: World) -> None:
     store = limited(the_world, namespace_bytes=80)
     store.set_many({"a": FORTY, "b": FORTY})

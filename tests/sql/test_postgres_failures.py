@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -18,6 +19,7 @@ from datastore.document import Interest, Span
 from datastore.errors import StoreUnavailable
 from datastore.operations import Applied
 from datastore.ports import Actor, Removal, Requirement, Step
+from datastore.quotas import Ceiling, Quota
 from tests.servers.postgres import Server, fresh_postgres
 from tests.sql.test_concurrency import until
 from tests.sql.wire import Wire, between
@@ -297,6 +299,19 @@ async def test_batches_of_the_same_keys_in_any_order_never_meet_a_deadlock(serve
     )
 
     assert [answer.changed for answer in answers] == [50] * 20
+    assert failures == []
+
+
+async def test_writers_of_one_key_beyond_a_lowered_limit_never_meet_a_deadlock(server_store: SqlBackend) -> None:
+    await apply(server_store, put("a", size_bytes=40), put("b", size_bytes=40))
+    limited = replace(actor(), quota=Quota(each=Ceiling(bytes=60)))
+    assert (await server_store.apply(HERE, [put("a", size_bytes=40)], limited)).changed == 1
+    failures: list[object] = []
+    event.listen(server_store._runner._engines[0].sync_engine, "handle_error", failures.append)
+
+    for _ in range(5):
+        await asyncio.gather(*(server_store.apply(HERE, [put("a", size_bytes=40)], limited) for _ in range(20)))
+
     assert failures == []
 
 
