@@ -118,11 +118,12 @@ async def test_a_zygote_is_replaced_after_its_number_of_guests_which_end_in_peac
         kept, second = parents(sandbox)
         assert kept == first != second
         assert not hanging.done()
+        retired = sandbox._level._nurseries[0]  # type: ignore[attr-defined]
         hanging.cancel()
         with pytest.raises(asyncio.CancelledError):
             await hanging
         await run(sandbox, "def run(): return 3")
-        await asyncio.wait_for(sandbox._level._nurseries[0]._end, 30)  # type: ignore[attr-defined]
+        await asyncio.wait_for(retired._end, 30)
         await run(sandbox, "def run(): return 4")
         assert kept not in parents(sandbox)
 
