@@ -55,8 +55,7 @@ async def until(fact: Callable[[], bool]) -> None:
 async def test_calls_that_wait_do_not_hold_up_others(peer: Peer) -> None:
     cursor = await begun(peer)
     await peer.send(*(poll(number, cursor) for number in range(10, 26)))
-    await until(lambda: running(peer.broker) == 4)
-    assert len(peer.broker._polls.parked) == 12
+    await until(lambda: (running(peer.broker), len(peer.broker._polls.parked)) == (4, 12))
     await peer.send(*({"id": number, "op": "count", "namespace": "n"} for number in range(100, 120)))
     answers = [await peer.receive() or {} for _ in range(20)]
     assert {each["id"] for each in answers} == set(range(100, 120))
