@@ -53,10 +53,10 @@ class Slot(asyncio.Protocol):
         try:
             await slot._spawn(level)
             await slot._await_ready(level.name, seconds)
+            slot._status = _status_file(await slot.guest.started())
         except BaseException:
             await finish(slot.end())
             raise
-        slot._status = _status_file(await slot.guest.started())
         return slot
 
     async def _spawn(self, level: Level) -> None:

@@ -528,6 +528,26 @@ async def test_leaving_a_sandbox_whose_pool_is_still_filling_leaves_nothing(stor
     assert remains() == before
 
 
+async def test_a_start_cancelled_before_a_ready_guest_has_a_pid_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a zygote tells it, which it does on a socket of its own."""
+    asked = asyncio.Event()
+
+    async def never(_: Process) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Process, "started", never)
+    level = Staged()
+    await level.prepare()
+    before = remains()
+    starting = asyncio.create_task(Slot.start(level, 30))
+    await asyncio.wait_for(asked.wait(), 30)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert remains() == before
+
+
 async def test_who_takes_a_slot_that_dies_in_that_moment_is_told_that_the_connection_is_lost() -> None:
     class Taker(asyncio.Protocol):
         told: list[str] = []  # noqa: RUF012 - of one test
