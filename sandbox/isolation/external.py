@@ -8,9 +8,9 @@ makes a Python of version 3.11 or later run
 
 where ARCHIVE is a path to the bootstrap, DESCRIPTOR a stream socket whose other end is SOCKET's (SOCKET itself, or one
 for which the launcher copies bytes both ways), and PACKAGES a folder of packages for agents, if there is one. It ends
-when the guest ends, with the guest's exit status; it is killed, with its whole process group, when a run is over, and
-what it has started elsewhere must end with it. What it writes to stderr explains a failed start; stdin and stdout lead
-nowhere.
+when the guest ends, and all that the guest has said is copied, with the guest's exit status; it is killed, with its
+whole process group, when a run is over, and what it has started elsewhere must end with it. What it writes to stderr
+explains a failed start; stdin and stdout lead nowhere.
 
 Nothing is verified but a handshake: that the bootstrap runs, and that the socket carries bytes both ways. What the
 launcher isolates is its operator's word alone.

@@ -39,11 +39,11 @@ def copy(source, target):
     while piece := source.recv(65536):
         target.sendall(piece)
     target.shutdown(socket.SHUT_WR)
-for ends in ((ours, inner), (inner, ours)):
-    threading.Thread(target=copy, args=ends, daemon=True).start()
+threading.Thread(target=copy, args=(ours, inner), daemon=True).start()
+copy(inner, ours)
 sys.exit(guest.wait())
 """
-"""A launcher that copies bytes both ways, as one for a virtual machine has to."""
+"""A launcher that copies bytes both ways, as one for a virtual machine has to; the guest's last ones too."""
 
 PLAIN: Final = f'#!/bin/sh\nexec {PYTHON} -I -S -E -B "/proc/self/fd/$1" "$2"\n'
 SILENT: Final = "#!/bin/sh\nexec sleep 1000\n"
