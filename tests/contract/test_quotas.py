@@ -346,6 +346,18 @@ def test_a_transaction_that_began_before_its_owner_was_counted_counts(
     large_world.loop.run(all_of_them())
 
 
+def test_many_that_overwrite_one_key_beyond_a_lowered_limit_all_do(large_world: World) -> None:
+    large_world.agent().set_many({"a": FORTY, "b": FORTY})
+    scope = Scope(user="alice", agent="writer", limits=Limits(user_bytes=60))
+    overwriting = Apply(namespace="default", mutations=(Put(key="a", value=FORTY),))
+
+    async def all_of_them() -> list[Any]:
+        return await asyncio.gather(*(large_world.store.execute(scope, overwriting) for _ in range(20)))
+
+    assert [answer.changed for answer in large_world.loop.run(all_of_them())] == [1] * 20
+    assert used(large_world.agent()) == (80, 2)
+
+
 def test_what_would_not_be_written_anyway_is_not_refused_for_its_size(the_world: World) -> None:
     store = limited(the_world, namespace_bytes=80)
     store.set_many({"a": FORTY, "b": FORTY})

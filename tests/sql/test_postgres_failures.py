@@ -57,6 +57,18 @@ def other(url: str) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
+def failures_of(store: SqlBackend) -> list[str]:
+    """Return a list to which every failure of a statement from now on adds its code."""
+    codes: list[str] = []
+
+    def note(context: Any) -> None:
+        codes.append(str(getattr(context.original_exception, "sqlstate", "")))
+
+    for engine in set(store._runner._engines):
+        event.listen(engine.sync_engine, "handle_error", note)
+    return codes
+
+
 # A broken wire.
 
 
@@ -269,12 +281,7 @@ async def test_a_host_gone_silent_inside_a_transaction_holds_nobody_up_for_longe
 
 
 async def test_batches_that_deadlock_are_made_again(server_store: SqlBackend) -> None:
-    failures: list[str] = []
-
-    def note(context: Any) -> None:
-        failures.append(str(getattr(context.original_exception, "sqlstate", "")))
-
-    event.listen(server_store._runner._engines[0].sync_engine, "handle_error", note)
+    failures = failures_of(server_store)
     for rounds in range(MOST_ROUNDS):
         if failures:
             break
@@ -290,8 +297,7 @@ async def test_batches_that_deadlock_are_made_again(server_store: SqlBackend) ->
 
 
 async def test_batches_of_the_same_keys_in_any_order_never_meet_a_deadlock(server_store: SqlBackend) -> None:
-    failures: list[object] = []
-    event.listen(server_store._runner._engines[0].sync_engine, "handle_error", failures.append)
+    failures = failures_of(server_store)
     keys = [f"k{number}" for number in range(50)]
 
     answers = await asyncio.gather(
@@ -306,8 +312,7 @@ async def test_writers_of_one_key_beyond_a_lowered_limit_never_meet_a_deadlock(s
     await apply(server_store, put("a", size_bytes=40), put("b", size_bytes=40))
     limited = replace(actor(), quota=Quota(each=Ceiling(bytes=60)))
     assert (await server_store.apply(HERE, [put("a", size_bytes=40)], limited)).changed == 1
-    failures: list[object] = []
-    event.listen(server_store._runner._engines[0].sync_engine, "handle_error", failures.append)
+    failures = failures_of(server_store)
 
     for _ in range(5):
         await asyncio.gather(*(server_store.apply(HERE, [put("a", size_bytes=40)], limited) for _ in range(20)))
