@@ -75,7 +75,7 @@ def text(kind: str, value: object) -> str:
         raise InvalidName(f"{kind} must be a string, got {_seen(value)}")
     found = str.__str__(value)
     try:
-        used = len(found.encode())
+        used = len(found) if found.isascii() else len(found.encode())
     except UnicodeEncodeError as error:
         raise InvalidName(
             f"{kind} holds a lone surrogate at position {error.start}. Decode the source with errors='replace'."

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self
 from datastore import errors, names
 from datastore.entry import Entry
 from sandbox.guest import hints
+from sandbox.guest.batches import PAGE
 from sandbox.guest.channel import Channel
 from sandbox.guest.faces import AsyncFace, Request, Steps, SyncFace, explained, writing
 from sandbox.guest.lease import Lease
-from sandbox.guest.views import PAGE
 
 if TYPE_CHECKING:
     from sandbox.guest.verbs import Verbs

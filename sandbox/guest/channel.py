@@ -16,11 +16,14 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from datastore.errors import DataStoreError, NotSupported, StoreUnavailable, ValueTooLarge, from_dict
 from sandbox.guest import wire
+from sandbox.guest.batches import too_many_values
+from sandbox.guest.hints import Unawaited
+from sandbox.guest.loader import Loader, is_one_read
 
 _CHUNK: Final = 64 * 1024
 """Bytes of one read: for more, the allocator would map memory anew, which takes longer than all the rest."""
@@ -59,7 +62,7 @@ class Channel:
         self._ended: str | None = None
         self._loops: dict[asyncio.AbstractEventLoop, _Listener] = {}
         self._pid = os.getpid()
-        self.unawaited: dict[int, tuple[str, bool]] = {}
+        self.unawaited: dict[int, Unawaited] = {}
         self.unfinished: dict[int, DataStoreError] = {}
         self.locks: dict[tuple[str | None, str, str], object] = {}
         self.limits: dict[str, int] = self._greet()
@@ -108,13 +111,16 @@ class Channel:
             self._pending.pop(number, None)
         return _open(waiter.reply)
 
-    async def acall(self, request: Message) -> Any:
-        """Send a request and await its reply; concurrent calls share the socket.
+    def acall(self, request: Message) -> Awaitable[Any]:
+        """Send a request; await its reply. Concurrent calls share the socket, and reads of one turn a request.
 
         Raises:
-            DataStoreError: the host refused or failed.
+            DataStoreError: the host refused or failed; raised by the awaitable.
         """
         listener = self._listener()
+        return listener.loader.ask(request) if is_one_read(request) else self._ask(listener, request)
+
+    async def _ask(self, listener: _Listener, request: Message) -> Any:
         async with listener.polls if request.get("wait_seconds") else listener.slots:
             arrived = listener.loop.create_future()
             waiter = _Waiter(functools.partial(listener.wake, arrived))
@@ -286,7 +292,7 @@ class Channel:
         loop = asyncio.get_running_loop()
         if loop not in self._loops:
             self._loops = {each: known for each, known in self._loops.items() if not each.is_closed()}
-            self._loops[loop] = _Listener(loop, self._socket.fileno(), self._pump_if_free, self.limits)
+            self._loops[loop] = _Listener(loop, self._socket.fileno(), self._pump_if_free, self.limits, self._ask)
         return self._loops[loop]
 
 
@@ -297,9 +303,15 @@ class _Listener:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, descriptor: int, read: Callable[[], None], limits: dict[str, int]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        descriptor: int,
+        read: Callable[[], None],
+        limits: dict[str, int],
+        ask: Callable[[_Listener, Message], Coroutine[Any, Any, Any]],
     ) -> None:
         self.loop = loop
+        self.loader = Loader(loop, functools.partial(ask, self), limits["frame_bytes"])
         self.slots = asyncio.Semaphore(limits["in_flight"])
         self.polls = asyncio.Semaphore(limits["long_polls"])  # Others must not wait for a slot as long as these do.
         self._descriptor = descriptor
@@ -341,15 +353,6 @@ class _Listener:
 def _resolve(arrived: asyncio.Future[None]) -> None:
     if not arrived.done():
         arrived.set_result(None)
-
-
-def too_many_values() -> ValueTooLarge:
-    """Return the error for what holds more values than the host takes in one frame."""
-    return ValueTooLarge(
-        f"one call would send more than {wire.MOST_NODES:,} values (numbers, strings, lists, objects). "
-        "Split the value over several keys, or store it as text: json.dumps(value).",
-        limit=wire.MOST_NODES,
-    )
 
 
 def _gone(reason: str) -> Message:

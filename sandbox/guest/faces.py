@@ -61,11 +61,11 @@ class AsyncFace:
     _path: ClassVar[str] = ""
 
     def _bind(self, function: Callable[..., Steps[Any]], writes: bool) -> Callable[..., Any]:  # noqa: FBT001 - as above
+        name = self._path + function.__name__
+
         def call(*args: Any, **kwargs: Any) -> Any:
             steps = _begin(function, self, args, kwargs)
-            key = args[0] if args else kwargs.get("key")
-            shown = f"{key!r:.60}" if isinstance(key, str) else ""
-            return Call(self._channel, steps, f"{self._path}{function.__name__}({shown})", writes=writes)
+            return Call(self._channel, steps, (name, args[0] if args else kwargs.get("key"), writes))
 
         return call
 
@@ -178,11 +178,11 @@ async def adrive(channel: Channel, steps: Steps[R]) -> R:
 class Call(Coroutine[Any, Any, Any]):
     """An awaitable call of a verb that leaves a note with its channel until somebody awaits it."""
 
-    def __init__(self, channel: Channel, steps: Steps[Any], text: str, *, writes: bool) -> None:
+    def __init__(self, channel: Channel, steps: Steps[Any], note: hints.Unawaited) -> None:
         self._inner = adrive(channel, steps)
         self._notes = channel.unawaited
         self._number = next(_CALLS)
-        self._notes[self._number] = (text, writes)
+        self._notes[self._number] = note
 
     def _started(self) -> None:
         self._notes.pop(self._number, None)
@@ -211,5 +211,4 @@ class Call(Coroutine[Any, Any, Any]):
             return
         # The note stays, and ends a sandboxed run; elsewhere Python's own habit applies.
         self._inner.close()
-        text, writes = self._notes[self._number]
-        warnings.warn(hints.never_awaited(text, writes=writes).message, RuntimeWarning, stacklevel=1)
+        warnings.warn(hints.never_awaited(self._notes[self._number]).message, RuntimeWarning, stacklevel=1)

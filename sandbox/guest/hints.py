@@ -5,14 +5,12 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from datastore.errors import Conflict, InvalidArgument, UnknownVerb
 
 _FACE: Final = "data_store"
-_VERB: Final = re.compile(r"(atomic\(\)\.)?\w+")
 _CHAINED: Final = ("use_namespace", "private", "shared", "read_only", "atomic", "check", "set", "add", "delete", "incr")
 _ATOMIC: Final = "with data_store.atomic() as changes: changes.set(key, value)"
 _APPEND = "data_store.update(key, lambda v: v + [item], default=[])"
@@ -21,6 +19,9 @@ _FILTER = "[v for k, v in data_store.items(prefix='...') if ...], which filters 
 _WAIT = "data_store.wait_for(key, timeout_seconds=30)"
 _WATCH = "for change in data_store.watch(prefix, timeout_seconds=30): ..."
 _LOCK = "with data_store.lock(name, wait_seconds=10) as lease: ..."
+
+Unawaited = tuple[str, object, bool]
+"""What is known of a call that nobody awaited: its verb, its first argument, and whether it writes."""
 
 INSTEAD: Final[dict[str, str]] = {
     "put": _SET,
@@ -202,12 +203,13 @@ def outrun(key: str, version: str | None, tries: int) -> Conflict:
     return error
 
 
-def never_awaited(call: str, *, writes: bool) -> InvalidArgument:
+def never_awaited(note: Unawaited) -> InvalidArgument:
     """Return the error for an `aio` call that nobody awaited."""
-    verb = _VERB.match(call)[0]  # type: ignore[index]  # every call begins with its verb
+    verb, given, writes = note
+    shown = f"{given!r:.60}" if isinstance(given, str) else ""
     lost = "read" if not writes else "stored" if verb in ("set", "add", "set_many") else "changed"
     return InvalidArgument(
-        f"data_store.aio.{call} was called but never awaited, so nothing was {lost}. "
+        f"data_store.aio.{verb}({shown}) was called but never awaited, so nothing was {lost}. "
         f'Write "await data_store.aio.{verb}(...)".'
     )
 

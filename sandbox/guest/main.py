@@ -216,8 +216,8 @@ def _refuse_unawaited(channel: Channel) -> None:
     gc.collect()
     for error in channel.unfinished.values():
         raise error
-    for text, writes in channel.unawaited.values():
-        raise hints.never_awaited(text, writes=writes)
+    for note in channel.unawaited.values():
+        raise hints.never_awaited(note)
 
 
 def _described(error: BaseException, start: dict[str, Any]) -> dict[str, Any]:

@@ -15,21 +15,20 @@ from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar
 
 from datastore import errors, names, values
 from datastore.entry import Entry, pack_value, unpack_value
-from sandbox.guest import hints, wire
+from sandbox.guest import hints
 from sandbox.guest.atomic import ABSENT, Absent, AsyncAtomic, Atomic
-from sandbox.guest.channel import Channel, too_many_values
+from sandbox.guest.batches import batches
+from sandbox.guest.channel import Channel
 from sandbox.guest.faces import AsyncFace, Pause, Request, SyncFace, drive, explained, verb, within, writing
 from sandbox.guest.lease import AsyncLock, Lease, Lock
-from sandbox.guest.views import PAGE, AsyncView, Span, View
+from sandbox.guest.views import AsyncView, Span, View
 from sandbox.guest.watching import POLL_SECONDS, AsyncWatch, Watch, watch_request
 
 T = TypeVar("T")
 Steps = Generator[Request | Pause, Any, T]
 
-_BATCH_SLACK: Final = 4096
 _TRIES: Final = 100
 _LONGEST_PAUSE_SECONDS: Final = 0.05
-
 
 Version = str | Absent | EllipsisType
 
@@ -264,7 +263,7 @@ class Verbs:
         gathered = _Gathered(self._channel, "get_many", "ask for fewer keys at a time")
         waiting = asked
         while waiting:
-            batch = next(_batches(waiting, self._channel.limits["frame_bytes"]))
+            batch = next(batches(waiting, self._channel.limits["frame_bytes"]))
             answer = yield self._get(batch, "value")
             found.update(gathered.take(answer["items"]))
             waiting = [*answer["rest"], *waiting[len(batch) :]]
@@ -469,7 +468,7 @@ class Verbs:
 
     def _apply_all(self, changes: list[Request], done: str, count: Callable[[Any], int]) -> Steps[int]:
         total = 0
-        for batch in list(_batches(changes, self._channel.limits["frame_bytes"])):
+        for batch in list(batches(changes, self._channel.limits["frame_bytes"])):
             try:
                 answer = yield self._apply(batch)
             except errors.DataStoreError as error:
@@ -708,28 +707,6 @@ def _version(key: str, outcome: Request) -> str:
         raise errors.Conflict(key, outcome["version"])
     version: str = outcome["version"]
     return version
-
-
-def _batches(changes: list[T], frame_bytes: int) -> Iterator[list[T]]:
-    """Split changes or keys so that each batch fits into one operation and one frame.
-
-    Raises:
-        ValueTooLarge: one of them alone holds more values than a frame may.
-    """
-    batch: list[T] = []
-    used, nodes = _BATCH_SLACK, 0
-    for change in changes:
-        text = values.compact(change).encode()
-        size, count = len(text) + 1, wire.nodes(text) + 1
-        if count > wire.MOST_NODES - PAGE:
-            raise too_many_values()
-        if batch and (len(batch) == PAGE or used + size > frame_bytes or nodes + count > wire.MOST_NODES - PAGE):
-            yield batch
-            batch, used, nodes = [], _BATCH_SLACK, 0
-        batch.append(change)
-        used, nodes = used + size, nodes + count
-    if batch:
-        yield batch
 
 
 class _Gathered:

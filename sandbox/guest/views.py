@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 
 from datastore import names
 from datastore.errors import InvalidArgument
+from sandbox.guest.batches import PAGE
 from sandbox.guest.faces import Request, adrive, drive
 
 if TYPE_CHECKING:
     from sandbox.guest.verbs import AsyncDataStore, DataStore, Verbs
 
 T = TypeVar("T")
-
-PAGE: Final = 1000
-"""The most that one operation names or returns: the host's own bound."""
 
 
 @dataclass(frozen=True, slots=True)

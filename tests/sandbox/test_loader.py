@@ -1,0 +1,144 @@
+"""Reads of single keys that begin together: what they share, and what each keeps for itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datastore import Grant, Scope, Store
+from datastore.errors import AccessDenied, StoreUnavailable
+from datastore.operations import Get, Operation
+from sandbox import ConnectedDataStore, connect
+
+
+class Seen:
+    """An observer of which keys each read named."""
+
+    def __init__(self) -> None:
+        self.keys: list[tuple[str, ...]] = []
+
+    def saw(self, scope: Scope, operation: Operation, outcome: object, seconds: float) -> None:  # noqa: ARG002 - the port's
+        if isinstance(operation, Get):
+            self.keys.append(operation.keys)
+
+    def take(self) -> list[tuple[str, ...]]:
+        taken, self.keys = self.keys, []
+        return taken
+
+
+@pytest.fixture
+def seen(store: Store) -> Seen:
+    found = Seen()
+    store._observers += (found,)
+    return found
+
+
+@pytest.fixture
+async def agent(store: Store) -> AsyncIterator[ConnectedDataStore]:
+    with connect(store, user="alice", agent="reader") as connected:
+        yield connected
+
+
+async def test_the_first_goes_at_once_and_the_others_together(agent: ConnectedDataStore, seen: Seen) -> None:
+    await agent.aio.set_many({f"k{i}": i for i in range(5)})
+    assert await asyncio.gather(*(agent.aio.get(f"k{i}") for i in range(5))) == [0, 1, 2, 3, 4]
+    assert seen.take() == [("k0",), ("k1", "k2", "k3", "k4")]
+    assert [await agent.aio.get("k1"), await agent.aio.get("k2")] == [1, 2]
+    assert seen.take() == [("k1",), ("k2",)]
+
+
+async def test_each_gets_what_it_would_get_alone(agent: ConnectedDataStore) -> None:
+    whole: dict[str, Any] = {"none": None, "bytes": b"\x00\xff", "list": [1, {"a": 2.5}], "é\n": "text", "n": 7}
+    await agent.aio.set_many(whole)
+    asked = [*whole, "absent"]
+    assert await asyncio.gather(*(agent.aio.get(key, "default") for key in asked)) == [*whole.values(), "default"]
+    entries = await asyncio.gather(*(agent.aio.get_entry(key) for key in asked))
+    assert [each and each.value for each in entries] == [*whole.values(), None]
+    assert await asyncio.gather(*(agent.aio.exists(key) for key in asked)) == [True] * 5 + [False]
+    assert await asyncio.gather(*(agent.aio.expires_in(key) for key in asked)) == [None] * 5 + [0]
+
+
+async def test_other_namespaces_and_other_questions_are_asked_apart(agent: ConnectedDataStore, seen: Seen) -> None:
+    other = agent.use_namespace("other")
+    await agent.aio.set("k", "here")
+    await other.aio.set("k", "there")
+    asked = [agent.aio.get("k"), other.aio.get("k"), agent.aio.exists("k"), agent.private().aio.get("k", "mine")]
+    assert await asyncio.gather(*asked) == ["here", "there", True, "mine"]
+    assert seen.take() == [("k",)] * 4
+
+
+async def test_every_read_of_one_key_is_counted(agent: ConnectedDataStore, store: Store) -> None:
+    await agent.aio.set("k", 1)
+    assert await asyncio.gather(*(agent.aio.get("k") for _ in range(10))) == [1] * 10
+    await store.flush()
+    entry = await agent.aio.get_entry("k")
+    assert entry is not None
+    assert entry.access_count == 10
+
+
+async def test_more_than_one_operation_may_name_goes_in_several(agent: ConnectedDataStore, seen: Seen) -> None:
+    await agent.aio.set_many({f"k{i}": i for i in range(2500)})
+    assert await asyncio.gather(*(agent.aio.get(f"k{i}") for i in range(2500))) == list(range(2500))
+    assert sorted(len(each) for each in seen.take()) == [1, 499, 1000, 1000]
+
+
+async def test_what_does_not_fit_into_one_answer_comes_in_several(agent: ConnectedDataStore, seen: Seen) -> None:
+    big = {f"k{i}": str(i) * 3_000_000 for i in range(6)}
+    for key, value in big.items():
+        await agent.aio.set(key, value)
+    assert await asyncio.gather(*(agent.aio.get(key) for key in big)) == list(big.values())
+    assert [each[0] for each in seen.take()] == ["k0", "k1", "k2", "k3", "k4", "k5"]
+
+
+async def test_a_refusal_is_raised_in_each(store: Store) -> None:
+    scope = Scope(user="alice", agent="reader", grants=(Grant(namespace="open"),))
+    with connect(store, scope=scope) as connected:
+        ended = await asyncio.gather(*(connected.aio.get(f"k{i}") for i in range(4)), return_exceptions=True)
+    assert [type(each) for each in ended] == [AccessDenied] * 4
+    assert len({id(each) for each in ended}) == 4
+
+
+async def test_each_is_told_that_the_host_is_gone(
+    agent: ConnectedDataStore, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asyncio.Event()
+
+    async def get(*_: Any) -> Any:
+        asked.set()
+        await asyncio.sleep(0.2)
+        return [], []
+
+    monkeypatch.setattr(store.engine, "get", get)
+    pending = [asyncio.create_task(agent.aio.get(f"k{i}")) for i in range(4)]
+    await asyncio.wait_for(asked.wait(), 10)
+    agent.close()
+    ended = await asyncio.gather(*pending, return_exceptions=True)
+    assert [type(each) for each in ended] == [StoreUnavailable] * 4
+
+
+def test_reads_that_a_loop_leaves_behind_hold_up_nobody(tmp_path: Path) -> None:
+    with connect(f"sqlite:///{tmp_path / 'store.db'}", user="alice", agent="reader") as agent:
+
+        async def leave() -> None:
+            left = [asyncio.create_task(agent.aio.get(f"k{i}")) for i in range(4)]
+            await asyncio.sleep(0)
+            assert not any(each.done() for each in left)
+
+        asyncio.run(leave())
+        agent.set("k", 1)
+        assert agent.get("k") == 1
+
+
+async def test_one_that_gives_up_leaves_the_others_their_answers(agent: ConnectedDataStore) -> None:
+    await agent.aio.set_many({f"k{i}": i for i in range(4)})
+    pending = [asyncio.create_task(agent.aio.get(f"k{i}")) for i in range(4)]
+    await asyncio.sleep(0)
+    pending[0].cancel()
+    pending[2].cancel()
+    ended = await asyncio.gather(*pending, return_exceptions=True)
+    assert [type(each) for each in ended] == [asyncio.CancelledError, int, asyncio.CancelledError, int]
+    assert (ended[1], ended[3]) == (1, 3)
