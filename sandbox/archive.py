@@ -16,7 +16,13 @@ from typing import Final
 
 from sandbox.guest import GUEST
 
-_MAIN: Final = b"import sys, bootstrap\nbootstrap.prepare(*sys.argv[2:])\nbootstrap.main(int(sys.argv[1]))\n"
+_MAIN: Final = b"""\
+import gc, sys
+gc.disable()  # While nothing but modules is made; `prepare` ends that.
+import bootstrap
+bootstrap.prepare(*sys.argv[2:])
+bootstrap.main(int(sys.argv[1]))
+"""
 
 
 def build(modules: Iterable[tuple[str, bytes]]) -> bytes:
@@ -32,8 +38,9 @@ def build(modules: Iterable[tuple[str, bytes]]) -> bytes:
 def bootstrap(modules: Iterable[tuple[str, bytes]]) -> bytes:
     """Return an archive whose module `bootstrap` is among those given.
 
-    It has two functions: `prepare(packages=None)` does what needs nothing of a run but may know where agents find
-    packages, and `main(descriptor)` serves one run over a socket. Executed, the archive does one after the other.
+    It has two functions: `prepare(packages=None, whole=False)` does what needs nothing of a run but may know where
+    agents find packages, all of it where many runs will come of it; and `main(descriptor)` serves one run over a
+    socket. Executed, the archive does one after the other.
     """
     return build([("__main__.py", _MAIN), *modules])
 

@@ -12,6 +12,12 @@ from sandbox import archive
 SHARED: Final = ("errors.py", "names.py", "values.py", "entry.py")
 """The modules of `datastore` that the guest needs: standard library only, which the import contracts hold."""
 
+_BOOTSTRAP: Final = b"""\
+from sandbox.guest import later
+later.defer("asyncio")
+from sandbox.guest.main import main, prepare
+"""
+
 
 @functools.cache
 def bootstrap() -> bytes:
@@ -20,7 +26,7 @@ def bootstrap() -> bytes:
 
 
 def _modules() -> Iterator[tuple[str, bytes]]:
-    yield "bootstrap.py", b"from sandbox.guest.main import main, prepare\n"
+    yield "bootstrap.py", _BOOTSTRAP
     yield "datastore/__init__.py", b""
     yield "sandbox/__init__.py", b""
     for name in SHARED:

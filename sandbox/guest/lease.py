@@ -28,7 +28,7 @@ from datastore.errors import (
     StoreUnavailable,
     ValueNotStorable,
 )
-from sandbox.guest import hints
+from sandbox.guest import hints, later
 from sandbox.guest.channel import Channel
 from sandbox.guest.faces import Pause, Request, Steps, adrive, drive, within
 from sandbox.guest.watching import POLL_SECONDS, watch_request
@@ -170,7 +170,8 @@ class _Renewal:
 
 def _self() -> object:
     """Return who is running: the task, or where there is none the thread."""
-    return (asyncio.current_task() if asyncio._get_running_loop() else None) or threading.get_ident()  # noqa: SLF001 - as get_running_loop, without an exception
+    in_loop = later.is_loaded(asyncio) and asyncio._get_running_loop()  # noqa: SLF001 - get_running_loop() raises
+    return (asyncio.current_task() if in_loop else None) or threading.get_ident()
 
 
 class _Lock:

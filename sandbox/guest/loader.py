@@ -7,15 +7,17 @@ read is counted as it would be alone, so one of a key that is asked for already 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datastore.errors import DataStoreError, from_dict
 from sandbox.guest.batches import batches
 
+if TYPE_CHECKING:
+    import asyncio
+
 Message = dict[str, Any]
-_Arrivals = dict[str, asyncio.Future[Message]]
+_Shape = tuple[str | None, str, str]
 
 
 def is_one_read(request: Message) -> bool:
@@ -41,7 +43,7 @@ class Loader:
         self._loop = loop
         self._ask = ask
         self._frame_bytes = frame_bytes
-        self._turn: dict[tuple[str | None, str, str], _Arrivals] = {}
+        self._turn: dict[_Shape, dict[str, asyncio.Future[Message]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def ask(self, request: Message) -> Awaitable[Message]:
@@ -57,7 +59,7 @@ class Loader:
             return arrived
         return self._ask(request)
 
-    def _send(self, shape: tuple[str | None, str, str], like: Message) -> None:
+    def _send(self, shape: _Shape, like: Message) -> None:
         """Send what has come together in the turn that ends."""
         arrivals = self._turn.pop(shape)
         for keys in batches(list(arrivals), self._frame_bytes):
@@ -65,7 +67,7 @@ class Loader:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _fetch(self, like: Message, keys: list[str], arrivals: _Arrivals) -> None:
+    async def _fetch(self, like: Message, keys: list[str], arrivals: dict[str, asyncio.Future[Message]]) -> None:
         """Hand on what each was waiting for, page after page where it is much."""
         try:
             while keys:

@@ -24,13 +24,13 @@ import time
 import traceback
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from datastore import values
 from datastore.entry import pack_value, unpack_value
 from datastore.errors import CODES, DataStoreError, InvalidArgument, RunLimitExceeded, ValueTooLarge
-from sandbox.guest import GUEST, hints, wire
+from sandbox.guest import GUEST, hints, later, wire
 from sandbox.guest.binding import Tools, bind, named_error
 from sandbox.guest.channel import Channel
 from sandbox.guest.faces import verb
@@ -42,6 +42,7 @@ _NOT_AWAITABLE: Final = re.compile("can't be (used in 'await' expression|awaited
 _NO_THREAD: Final = "can't start new thread"
 _MOST_FRAMES: Final = 40
 _LINGER_MILLISECONDS: Final = 1000
+_SOON_MILLISECONDS: Final = 250
 _COURTESY_SECONDS: Final = 0.005
 _FILES: Final = 64
 _SIGNALS: Final = 64
@@ -73,6 +74,8 @@ def main(descriptor: int) -> None:
     sock = socket.socket(fileno=descriptor)
     sock.sendall(wire.pack({"ready": True}))
     os.dup2(1, 2)  # Diagnostics of the start went to stderr; from here on the log is the only way out.
+    if not _hears(sock, _SOON_MILLISECONDS):
+        _complete()  # The run is not here yet, so it need not wait for what it may not even use.
     if not sock.recv(1, socket.MSG_PEEK):
         return  # Nobody took this guest.
     channel = Channel(sock)
@@ -96,11 +99,12 @@ def main(descriptor: int) -> None:
     os._exit(0)  # Threads of the agent end with it.
 
 
-def prepare(packages: str | None = None) -> None:
+def prepare(packages: str | None = None, *, whole: bool = False) -> None:
     """Do beforehand what needs nothing of the run, so that the run need not wait for it.
 
     Args:
         packages: a folder of packages that agents may import.
+        whole: also load what many runs do not use, since many will come of this.
     """
     warnings.filterwarnings("ignore", r"data_store\.(aio|atomic)", RuntimeWarning)  # The run ends with it as an error.
     for kind in CODES.values():
@@ -108,7 +112,16 @@ def prepare(packages: str | None = None) -> None:
     _rehearse()
     if packages is not None:
         _offer(packages)
+    if whole:
+        later.load(asyncio)
     gc.freeze()  # What is loaded now stays; a run's own collections pass over it.
+    gc.enable()
+
+
+def _complete() -> None:
+    """Load what only some runs use."""
+    later.load(asyncio)
+    gc.freeze()  # As above.
 
 
 def _offer(packages: str) -> None:
@@ -138,10 +151,15 @@ def _linger(sock: socket.socket) -> None:
     Only a process that is still there shows how much memory it held; and taking one down takes a processor for a
     millisecond, which the host may need for the run's result.
     """
-    hung_up = select.poll()
-    hung_up.register(sock, select.POLLRDHUP)
-    hung_up.poll(_LINGER_MILLISECONDS)
+    _hears(sock, _LINGER_MILLISECONDS, select.POLLRDHUP)
     time.sleep(_COURTESY_SECONDS)
+
+
+def _hears(sock: socket.socket, milliseconds: int, event: int = select.POLLIN) -> bool:
+    """Wait for something of the host for a while, and say whether it came."""
+    waiting = select.poll()
+    waiting.register(sock, event)
+    return bool(waiting.poll(milliseconds))
 
 
 def _confine(limits: dict[str, Any]) -> None:
@@ -173,6 +191,8 @@ def _outcome(channel: Channel, start: dict[str, Any]) -> dict[str, Any]:
 
 def _run(channel: Channel, start: dict[str, Any]) -> Any:
     file, code = start["file"], start["code"]
+    if "async" in code:
+        _complete()
     linecache.cache[file] = (len(code), None, code.splitlines(keepends=True), file)
     tree = ast.parse(code, file)
     if "await" in code:  # Looking through the tree takes longer than making it.
@@ -196,7 +216,7 @@ def _call(module: types.ModuleType, file: str, given: Any, tools: Tools) -> Any:
     if not callable(run):
         raise InvalidArgument(f"{file} defines no run. Write: def run(input_dict, tools): ...")
     answer = run(*_arguments(run, (given, tools)))
-    return asyncio.run(_await(answer)) if asyncio.iscoroutine(answer) else answer
+    return asyncio.run(_await(answer)) if isinstance(answer, Coroutine) else answer
 
 
 async def _await(answer: Any) -> Any:

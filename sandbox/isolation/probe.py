@@ -147,7 +147,7 @@ def outcome(attack: Callable[[dict[str, str]], None], planted: dict[str, str]) -
     return ""
 
 
-def prepare(_packages: str | None = None) -> None:
+def prepare(_packages: str | None = None, *, whole: bool = False) -> None:
     """Nothing needs to be done beforehand."""
 
 

@@ -34,7 +34,7 @@ def main() -> None:
         rules = file.read()
     sys.path[0] = bootstrap
     guest = importlib.import_module("bootstrap")
-    guest.prepare(*sys.argv[4:])
+    guest.prepare(*sys.argv[4:], whole=True)
     sys.argv = [bootstrap]
     kernel.adopt_orphans()
     Zygote(socket.socket(fileno=control), rules, guest.main).serve()
