@@ -14,7 +14,8 @@ SHARED: Final = ("errors.py", "names.py", "values.py", "entry.py")
 
 _BOOTSTRAP: Final = b"""\
 from sandbox.guest import later
-later.defer("asyncio")
+for name in ("ast", "asyncio", "difflib", "inspect", "random"):
+    later.defer(name)
 from sandbox.guest.main import main, prepare
 """
 

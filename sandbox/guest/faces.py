@@ -12,6 +12,7 @@ import functools
 import inspect
 import itertools
 import time
+import types
 import warnings
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
@@ -47,9 +48,10 @@ class SyncFace:
 
     _channel: Channel
 
-    def _bind(self, function: Callable[..., Steps[Any]], writes: bool) -> Callable[..., Any]:  # noqa: ARG002, FBT001 - the twin's signature
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return drive(self._channel, _begin(function, self, args, kwargs))
+    @staticmethod
+    def _made(function: Callable[..., Steps[Any]], writes: bool) -> Callable[..., Any]:  # noqa: ARG004, FBT001 - the twin's signature
+        def call(face: SyncFace, /, *args: Any, **kwargs: Any) -> Any:
+            return drive(face._channel, _begin(function, face, args, kwargs))
 
         return call
 
@@ -60,12 +62,13 @@ class AsyncFace:
     _channel: Channel
     _path: ClassVar[str] = ""
 
-    def _bind(self, function: Callable[..., Steps[Any]], writes: bool) -> Callable[..., Any]:  # noqa: FBT001 - as above
-        name = self._path + function.__name__
+    @classmethod
+    def _made(cls, function: Callable[..., Steps[Any]], writes: bool) -> Callable[..., Any]:  # noqa: FBT001 - as above
+        name = cls._path + function.__name__
 
-        def call(*args: Any, **kwargs: Any) -> Any:
-            steps = _begin(function, self, args, kwargs)
-            return Call(self._channel, steps, (name, args[0] if args else kwargs.get("key"), writes))
+        def call(face: AsyncFace, /, *args: Any, **kwargs: Any) -> Any:
+            steps = _begin(function, face, args, kwargs)
+            return Call(face._channel, steps, (name, args[0] if args else kwargs.get("key"), writes))
 
         return call
 
@@ -82,8 +85,6 @@ class verb(Generic[P, R]):  # noqa: N801 - a decorator
         self.function = function
         self.writes = writes
         self.__doc__ = function.__doc__
-        signature = inspect.signature(function)
-        self._signature = signature.replace(parameters=list(signature.parameters.values())[1:])
 
     @overload
     def __get__(self, face: None, owner: type) -> Self: ...
@@ -95,9 +96,8 @@ class verb(Generic[P, R]):  # noqa: N801 - a decorator
         """Bind to a face, once: the bound verb then stands in the face's own dict."""
         if face is None:
             return self
-        bound = functools.update_wrapper(face._bind(self.function, self.writes), self.function)  # noqa: SLF001 - the face is ours
-        bound.__signature__ = self._signature  # type: ignore[attr-defined]  # what inspect reads
-        face.__dict__[self.function.__name__] = bound
+        made = functools.update_wrapper(face._made(self.function, self.writes), self.function)  # noqa: SLF001 - the face is ours
+        bound = face.__dict__[self.function.__name__] = types.MethodType(made, face)
         return bound
 
 
@@ -116,7 +116,6 @@ def _begin(function: Callable[..., Steps[Any]], face: object, args: Any, kwargs:
 
 def explained(method: Callable[P, R]) -> Callable[P, R]:
     """Let a method that does no I/O answer wrong arguments as a verb does."""
-    signature = inspect.signature(method)
 
     @functools.wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -124,7 +123,7 @@ def explained(method: Callable[P, R]) -> Callable[P, R]:
             return method(*args, **kwargs)
         except TypeError:
             try:
-                signature.bind(*args, **kwargs)
+                inspect.signature(method).bind(*args, **kwargs)
             except TypeError:
                 raise hints.wrong_call(method, args[1:], kwargs) from None
             raise  # The arguments fit, so what is wrong is what they hold; the error says so already.

@@ -1,4 +1,4 @@
-"""Modules that are loaded when something of them is used: a guest starts in half the time without asyncio.
+"""Modules that are loaded when something of them is used: without them a guest starts in half the time.
 
 An agent sees the module itself, and loads it by its first use. A guest that waits for a run loads it meanwhile.
 """
@@ -26,7 +26,7 @@ class _Later(ModuleType):
 
 
 def defer(name: str) -> None:
-    """Have a module loaded by its first use, unless it has been imported."""
+    """Have a module loaded by its first use, unless it is loaded already."""
     if name in sys.modules or (spec := importlib.util.find_spec(name)) is None:
         return
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
@@ -36,6 +36,12 @@ def defer(name: str) -> None:
 def is_loaded(module: ModuleType) -> bool:
     """Say whether a module's code has run."""
     return not isinstance(module, _Later)
+
+
+def load_all() -> None:
+    """Load all that was deferred."""
+    for module in [each for each in sys.modules.values() if isinstance(each, _Later)]:
+        load(module)
 
 
 def load(module: ModuleType) -> None:

@@ -40,6 +40,8 @@ from sandbox.guest.verbs import DataStore
 _AGENT: Final = "agent"
 _NOT_AWAITABLE: Final = re.compile("can't be (used in 'await' expression|awaited)")
 _NO_THREAD: Final = "can't start new thread"
+_TAKES_ANY: Final = 0x04
+"""The flag of a function's code that says so, `inspect.CO_VARARGS`."""
 _MOST_FRAMES: Final = 40
 _LINGER_MILLISECONDS: Final = 1000
 _SOON_MILLISECONDS: Final = 250
@@ -64,7 +66,7 @@ _REHEARSAL: Final[dict[str, Any]] = {
     "modules": {},
     "tools": {},
 }
-_VERBS: Final = [name for name, each in inspect.getmembers(DataStore) if isinstance(each, verb)] + ["commit"]
+_VERBS: Final = [name for name in dir(DataStore) if isinstance(getattr(DataStore, name), verb)] + ["commit"]
 
 
 def main(descriptor: int) -> None:
@@ -113,14 +115,14 @@ def prepare(packages: str | None = None, *, whole: bool = False) -> None:
     if packages is not None:
         _offer(packages)
     if whole:
-        later.load(asyncio)
+        later.load_all()
     gc.freeze()  # What is loaded now stays; a run's own collections pass over it.
     gc.enable()
 
 
 def _complete() -> None:
     """Load what only some runs use."""
-    later.load(asyncio)
+    later.load_all()
     gc.freeze()  # As above.
 
 
@@ -194,9 +196,9 @@ def _run(channel: Channel, start: dict[str, Any]) -> Any:
     if "async" in code:
         _complete()
     linecache.cache[file] = (len(code), None, code.splitlines(keepends=True), file)
-    tree = ast.parse(code, file)
-    if "await" in code:  # Looking through the tree takes longer than making it.
-        for name, line in hints.awaited_verbs(tree, _VERBS):
+    program = compile(code, file, "exec", dont_inherit=True)
+    if "await" in code:  # Looking through its tree takes longer than all the rest.
+        for name, line in hints.awaited_verbs(ast.parse(code, file), _VERBS):
             raise hints.awaited_verb(name, line, done=False)
     store = DataStore(channel)
     sys.modules["data_store"] = store  # type: ignore[assignment]  # `import data_store` gives the object itself
@@ -205,7 +207,7 @@ def _run(channel: Channel, start: dict[str, Any]) -> Any:
     module.__dict__.update(data_store=store, asyncio=asyncio, json=json, re=re)
     sys.modules[_AGENT] = module
     tools = bind(channel, start, module)
-    exec(compile(tree, file, "exec"), module.__dict__)  # noqa: S102 - running the agent is the purpose
+    exec(program, module.__dict__)  # noqa: S102 - running the agent is the purpose
     output = _call(module, file, unpack_value(start["input"]), tools)
     _refuse_unawaited(channel)
     return output
@@ -224,6 +226,8 @@ async def _await(answer: Any) -> Any:
 
 
 def _arguments(run: Callable[..., Any], offered: tuple[Any, ...]) -> tuple[Any, ...]:
+    if type(run) is types.FunctionType and not hasattr(run, "__wrapped__"):  # Almost always, so without `inspect`.
+        return offered if run.__code__.co_flags & _TAKES_ANY else offered[: run.__code__.co_argcount]
     kinds = [each.kind for each in inspect.signature(run).parameters.values()]
     if inspect.Parameter.VAR_POSITIONAL in kinds:
         return offered
