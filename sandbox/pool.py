@@ -175,6 +175,8 @@ class Pool:
                 return
             self._running += 1
             self._waiting.pop().set_result(slot)
+            if slot is not None:
+                self._refill_soon()
 
     def _longest_idle(self) -> Slot | None:
         """Take the slot that has waited longest, passing over those that have died unnoticed."""
@@ -184,7 +186,6 @@ class Pool:
                 self._idle.pop(slot).cancel()
                 slot.on_lost = None
                 self._deaths = 0
-                self._refill_soon()
                 return slot
             self._died(slot)
         return None

@@ -15,7 +15,6 @@ import time
 import types
 import warnings
 from collections.abc import Callable, Coroutine, Generator
-from dataclasses import dataclass
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 from datastore.errors import DataStoreError
@@ -33,11 +32,13 @@ def within(space: str | None, request: Request) -> Request:
     return request if space is None else {"space": space, **request}
 
 
-@dataclass(frozen=True, slots=True)
 class Pause:
     """What a verb yields to wait a while, holding nothing; its answer is None."""
 
-    seconds: float
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
 
 
 Steps = Generator[Request | Pause, Any, R]

@@ -111,19 +111,20 @@ def prepare(packages: str | None = None, *, whole: bool = False) -> None:
     warnings.filterwarnings("ignore", r"data_store\.(aio|atomic)", RuntimeWarning)  # The run ends with it as an error.
     for kind in CODES.values():
         kind.__module__ = "data_store"  # As the agent's author writes it: `except data_store.Conflict`.
+    gc.freeze()  # What is loaded now stays; collections, of which each run has one at least, pass over it.
     _rehearse()
     if packages is not None:
         _offer(packages)
     if whole:
-        later.load_all()
-    gc.freeze()  # What is loaded now stays; a run's own collections pass over it.
+        _complete()
+    gc.freeze()
     gc.enable()
 
 
 def _complete() -> None:
     """Load what only some runs use."""
     later.load_all()
-    gc.freeze()  # As above.
+    gc.freeze()
 
 
 def _offer(packages: str) -> None:

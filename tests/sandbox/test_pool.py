@@ -118,6 +118,11 @@ async def full(pool: Pool) -> None:
     await asyncio.wait_for(pool.full.wait(), 30)
 
 
+async def some_turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 class Gate:
     """A tool that lets the test know when it is called, and returns when the test says so."""
 
@@ -145,6 +150,25 @@ async def test_no_slot_is_used_twice(store: Store) -> None:
     pids = [result.output for result in results]
     assert len(set(pids)) == 8
     assert set(pids) <= {guest.pid for guest in level.guests}
+
+
+async def test_a_slot_is_replaced_when_its_run_has_had_the_loop_for_a_while() -> None:
+    level = Staged()
+    async with opened(level, size=2) as pool:
+        await full(pool)
+        await pool.retire((await pool.take("alice", 30))[0])
+        await some_turns()
+        assert level.attempts == 2
+        await level.reach(3)
+
+
+async def test_the_last_slot_is_replaced_at_once() -> None:
+    level = Staged()
+    async with opened(level, size=1) as pool:
+        await full(pool)
+        await pool.retire((await pool.take("alice", 30))[0])
+        await some_turns()
+        assert level.attempts == 2
 
 
 @pytest.mark.parametrize("level", PROMISING)
