@@ -7,6 +7,7 @@ ended gives nothing, by the time that the store's clock tells.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
@@ -196,21 +197,23 @@ def place(scope: Scope, namespace: str, space: str | None = None) -> Place:
         NotSupported: it is a private namespace, in a space.
     """
     whose = owner(scope, space)
-    if scope.operator and names.is_reserved(namespace):
-        return Place(whose, namespace)
+    return Place(whose, _stored(namespace, None if scope.operator else scope.agent, in_space=space is not None))
+
+
+@functools.lru_cache(maxsize=4096)
+def _stored(namespace: str, agent: str | None, *, in_space: bool) -> str:
+    """Return the stored name of what an agent, or an operator where that is None, calls a namespace."""
+    if agent is None and names.is_reserved(namespace):
+        return namespace
     locks = names.LOCKS if namespace.startswith(names.LOCKS) else ""
-    return Place(whose, locks + _stored(scope, namespace.removeprefix(locks), space))
-
-
-def _stored(scope: Scope, namespace: str, space: str | None) -> str:
-    named = names.name("namespace", namespace)
+    named = names.name("namespace", namespace.removeprefix(locks))
     if not grants.is_private(named):
-        return named
-    if space is not None:
+        return locks + named
+    if in_space:
         raise NotSupported(f"a space has no private namespaces, so {named!r} is none. Use the user's own data_store.")
-    if scope.operator:
+    if agent is None:
         raise InvalidName("an operator has no private namespace. Name it in full: '@agent/NAME'.")
-    return grants.private(scope.agent, named)
+    return locks + grants.private(agent, named)
 
 
 def readable(scope: Scope, stored: Place, now: datetime) -> bool:

@@ -1,13 +1,16 @@
-"""What the sandbox costs on this machine: `make bench-sandbox`. Takes half a minute; a missed aim says so.
+"""What the sandbox costs on this machine: `make bench-sandbox`. Takes a minute; a missed aim says so.
 
 `instant` is an engine that answers from nothing, so that its figures are the sandbox's own; the others are SQLite's.
+Two bare processes that exchange the same frames say what this machine's sockets and Python cost by themselves.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
+import socket
 import sqlite3
 import statistics
 import sys
@@ -29,6 +32,7 @@ ALICE = Scope(user="alice", agent="bench")
 RUN_AS = "nobody" if os.geteuid() == 0 else None
 LIMITS = RunLimits(calls=10**6, bytes=2**40, in_flight=32)
 ONE_CALL = "def run(): return data_store.get('k')"
+ONE_AWAITED = "async def run(): return await data_store.aio.get('k')"
 SEQUENTIAL = """
 import time
 def run():
@@ -37,7 +41,7 @@ def run():
     for _ in range(2000): data_store.get('k')
     return (time.perf_counter() - began) / 2000
 """
-PIPELINED = """
+TOGETHER = """
 import time
 async def run():
     get, keys = data_store.aio.get, [f"k{number}" for number in range(32)]
@@ -45,6 +49,31 @@ async def run():
     began = time.perf_counter()
     for _ in range(100): await asyncio.gather(*[get(key) for key in keys])
     return (time.perf_counter() - began) / 3200
+"""
+APART = """
+import time
+async def run():
+    places = [data_store.aio.use_namespace(f"n{number}") for number in range(32)]
+    for _ in range(10): await asyncio.gather(*[place.get('k') for place in places])
+    began = time.perf_counter()
+    for _ in range(100): await asyncio.gather(*[place.get('k') for place in places])
+    return (time.perf_counter() - began) / 3200
+"""
+BARE_PEER = """
+import json, socket, struct, sys, time
+peer = socket.socket(fileno=int(sys.argv[1]))
+replies, request = peer.makefile("rb"), {"op": "get", "namespace": "default", "keys": ["k"], "detail": "value"}
+def say(number):
+    frame = json.dumps({"id": number, **request}).encode()
+    peer.sendall(struct.pack(">I", len(frame)) + frame)
+def hear():
+    return json.loads(replies.read(struct.unpack(">I", replies.read(4))[0]))
+for abreast in (1, 32):
+    began, rounds = time.perf_counter(), 4000 // abreast
+    for _ in range(rounds):
+        for number in range(abreast): say(number)
+        for _ in range(abreast): hear()
+    print((time.perf_counter() - began) / rounds / abreast * 1e6)
 """
 
 
@@ -97,8 +126,9 @@ async def opened(store: Store, pool_size: int = 0, *, zygote: bool = False) -> A
 async def cold(store: Store) -> None:
     """Measure runs that start their own guest."""
     async with opened(store) as sandbox:
-        times = sorted([await timed(lambda: one(sandbox)) for _ in range(25)])
-    line("cold run, one store call, median", statistics.median(times), "ms", 44)
+        for code, name, aim in ((ONE_CALL, "one store call", 44), (ONE_AWAITED, "one call awaited", None)):
+            times = [await timed(lambda code=code: one(sandbox, code)) for _ in range(25)]  # type: ignore[misc]
+            line(f"cold run, {name}, median", statistics.median(times), "ms", aim)
 
 
 async def forked(store: Store) -> None:
@@ -110,16 +140,20 @@ async def forked(store: Store) -> None:
     line("zygote run, one store call, no pool, p95", times[94], "ms")
 
 
-async def warm(store: Store, name: str, aim: float | None, *, zygote: bool = False) -> None:
-    """Measure runs one after another, each when the pool is full again."""
+async def warm(
+    store: Store, name: str, aim: float | None, *, zygote: bool = False, code: str = ONE_CALL, calm: float = 0.0
+) -> None:
+    """Measure runs one after another, each when the pool is full again, and has been for some calm seconds."""
     times = []
     async with opened(store, 4, zygote=zygote) as sandbox:
         for _ in range(100):
             await sandbox._pool.full.wait()
-            times.append(await timed(lambda: one(sandbox)))
+            await asyncio.sleep(calm)
+            times.append(await timed(lambda: one(sandbox, code)))
     times.sort()
-    line(f"warm run, one store call, {name}, median", statistics.median(times), "ms", aim)
-    line(f"warm run, one store call, {name}, p95", times[94], "ms")
+    shown = f"warm run, one {'call awaited' if code == ONE_AWAITED else 'store call'}, {name}"
+    line(f"{shown}, median", statistics.median(times), "ms", aim)
+    line(f"{shown}, p95", times[94], "ms")
 
 
 async def sustained(store: Store, name: str, aim: float, *, zygote: bool = False, seconds: float = 5.0) -> None:
@@ -160,9 +194,48 @@ def innermost(pid: int) -> str:
 async def round_trips(store: Store, name: str, aims: tuple[float | None, float | None]) -> None:
     """Measure one operation from inside a guest."""
     async with opened(store) as sandbox:
-        for code, shown, aim in ((SEQUENTIAL, "sequential", aims[0]), (PIPELINED, "32 pipelined", aims[1])):
+        for code, shown, aim in (
+            (SEQUENTIAL, "sequential", aims[0]),
+            (TOGETHER, "32 pipelined", aims[1]),
+            (APART, "32 in 32 namespaces", None),
+        ):
             seconds = [(await one(sandbox, code)).output for _ in range(3)]
             line(f"round trip from a guest, {name}, {shown}", statistics.median(seconds) * 1e6, "us", aim)
+
+
+class Bare(asyncio.Protocol):
+    """The host's half of the bare exchange: a reply to each frame, and nothing else."""
+
+    _heard = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer all frames that are whole."""
+        self._heard += data
+        answers = b""
+        while len(self._heard) >= 4 and len(self._heard) >= (end := 4 + int.from_bytes(self._heard[:4], "big")):
+            number = json.loads(self._heard[4:end])["id"]
+            frame = json.dumps({"id": number, "ok": {"items": [], "rest": []}}).encode()
+            answers += len(frame).to_bytes(4, "big") + frame
+            self._heard = self._heard[end:]
+        self._transport.write(answers)
+
+
+async def bare_exchange() -> None:
+    """Measure what the same frames cost between two processes that do nothing else."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        await asyncio.get_running_loop().create_connection(Bare, sock=ours)
+        number = theirs.fileno()
+        peer = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", BARE_PEER, str(number)), pass_fds=[number], stdout=asyncio.subprocess.PIPE
+        )
+    printed, _ = await peer.communicate()
+    for shown, figure in zip(("sequential", "32 pipelined"), printed.split(), strict=True):
+        line(f"the same frames, two bare processes, {shown}", float(figure), "us")
 
 
 async def without_guest(store: Store, name: str, times: int) -> None:
@@ -198,11 +271,13 @@ async def main() -> None:
             await warm(instant, "instant", None)
             await warm(store, "SQLite", 3)
             await warm(store, "SQLite, zygote", None, zygote=True)
+            await warm(instant, "instant, calm", None, code=ONE_AWAITED, calm=0.3)
             await sustained(store, "pool", 45)
             await sustained(store, "zygote pool", 200, zygote=True)
             await memory(store, "pool")
             await memory(store, "zygote pool", zygote=True)
             await round_trips(instant, "instant", (60, 12))
+            await bare_exchange()
             await round_trips(store, "SQLite", (None, None))
             await without_guest(instant, "instant", 2000)
             await without_guest(store, "SQLite", 1000)
