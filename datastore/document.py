@@ -89,7 +89,8 @@ def prefix_end(prefix: str) -> str | None:
 
 def moment(when: datetime) -> datetime:
     """Return a time as it is stored: aware UTC, cut to milliseconds."""
-    when = when.astimezone(UTC)
+    if when.tzinfo is not UTC:
+        when = when.astimezone(UTC)
     return when.replace(microsecond=when.microsecond // 1000 * 1000)
 
 

@@ -24,9 +24,16 @@ class _Later(ModuleType):
         except KeyError:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}") from None
 
+    def __dir__(self) -> list[str]:
+        load(self)
+        return sorted(self.__dict__)
+
 
 def defer(name: str) -> None:
-    """Have a module loaded by its first use, unless it is loaded already."""
+    """Have a module loaded by its first use, unless it is loaded already.
+
+    To import a part of a package is no use of the package itself: that it is loaded first is the caller's to see to.
+    """
     if name in sys.modules or (spec := importlib.util.find_spec(name)) is None:
         return
     module = sys.modules[name] = importlib.util.module_from_spec(spec)

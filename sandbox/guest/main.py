@@ -115,7 +115,9 @@ def prepare(packages: str | None = None, *, whole: bool = False) -> None:
     _rehearse()
     if packages is not None:
         _offer(packages)
-    if whole:
+    if (
+        whole or packages is not None
+    ):  # A package may import a part of what is deferred, and nothing would load the rest.
         _complete()
     gc.freeze()
     gc.enable()

@@ -30,6 +30,8 @@ from sandbox.inject import connect
 
 ALICE = Scope(user="alice", agent="bench")
 RUN_AS = "nobody" if os.geteuid() == 0 else None
+CALM_SECONDS = 0.5
+"""After which a guest that waits has loaded all that it will."""
 LIMITS = RunLimits(calls=10**6, bytes=2**40, in_flight=32)
 ONE_CALL = "def run(): return data_store.get('k')"
 ONE_AWAITED = "async def run(): return await data_store.aio.get('k')"
@@ -178,6 +180,7 @@ async def memory(store: Store, name: str, *, zygote: bool = False) -> None:
     """Measure what waiting guests hold."""
     async with opened(store, 4, zygote=zygote) as sandbox:
         await sandbox._pool.full.wait()
+        await asyncio.sleep(CALM_SECONDS)
         pids = [await slot.guest.started() for slot in sandbox._pool._idle]
         statuses = [innermost(pid) for pid in pids if pid is not None]
     held = [int(found[1]) / 1024 for each in statuses if (found := re.search(r"Private_Dirty:\s+(\d+)", each))]
@@ -271,7 +274,7 @@ async def main() -> None:
             await warm(instant, "instant", None)
             await warm(store, "SQLite", 3)
             await warm(store, "SQLite, zygote", None, zygote=True)
-            await warm(instant, "instant, calm", None, code=ONE_AWAITED, calm=0.3)
+            await warm(instant, "instant, calm", None, code=ONE_AWAITED, calm=CALM_SECONDS)
             await sustained(store, "pool", 45)
             await sustained(store, "zygote pool", 200, zygote=True)
             await memory(store, "pool")
