@@ -5,6 +5,7 @@ An agent sees the module itself, and loads it by its first use. A guest that wai
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import sys
 import threading
@@ -46,9 +47,11 @@ def is_loaded(module: ModuleType) -> bool:
 
 
 def load_all() -> None:
-    """Load all that was deferred."""
-    for module in [each for each in sys.modules.values() if isinstance(each, _Later)]:
-        load(module)
+    """Load all that was deferred, for good: collections of garbage pass over it."""
+    if deferred := [each for each in sys.modules.values() if isinstance(each, _Later)]:
+        for module in deferred:
+            load(module)
+        gc.freeze()
 
 
 def load(module: ModuleType) -> None:

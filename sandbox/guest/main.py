@@ -77,7 +77,7 @@ def main(descriptor: int) -> None:
     sock.sendall(wire.pack({"ready": True}))
     os.dup2(1, 2)  # Diagnostics of the start went to stderr; from here on the log is the only way out.
     if not _hears(sock, _SOON_MILLISECONDS):
-        _complete()  # The run is not here yet, so it need not wait for what it may not even use.
+        later.load_all()  # The run is not here yet, so it need not wait for what it may not even use.
     if not sock.recv(1, socket.MSG_PEEK):
         return  # Nobody took this guest.
     channel = Channel(sock)
@@ -115,18 +115,10 @@ def prepare(packages: str | None = None, *, whole: bool = False) -> None:
     _rehearse()
     if packages is not None:
         _offer(packages)
-    if (
-        whole or packages is not None
-    ):  # A package may import a part of what is deferred, and nothing would load the rest.
-        _complete()
+    if whole or packages is not None:  # A package may import a part of a deferred one; see `later.defer`.
+        later.load_all()
     gc.freeze()
     gc.enable()
-
-
-def _complete() -> None:
-    """Load what only some runs use."""
-    later.load_all()
-    gc.freeze()
 
 
 def _offer(packages: str) -> None:
@@ -197,7 +189,7 @@ def _outcome(channel: Channel, start: dict[str, Any]) -> dict[str, Any]:
 def _run(channel: Channel, start: dict[str, Any]) -> Any:
     file, code = start["file"], start["code"]
     if "async" in code:
-        _complete()
+        later.load_all()
     linecache.cache[file] = (len(code), None, code.splitlines(keepends=True), file)
     program = compile(code, file, "exec", dont_inherit=True)
     if "await" in code:  # Looking through its tree takes longer than all the rest.
