@@ -80,7 +80,9 @@ class Loader:
                 keys = answer["rest"]
         except DataStoreError as error:
             for key in keys:
-                if not (arrived := arrivals[key]).done():
+                if len(keys) > 1 and type(error) is DataStoreError:  # Unexpected, and maybe because of one of them.
+                    await self._fetch(like, [key], arrivals)
+                elif not (arrived := arrivals[key]).done():
                     arrived.set_exception(from_dict(error.as_dict()))  # Each its own: it will have its own traceback.
         finally:
             for key in keys:

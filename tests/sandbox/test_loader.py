@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from datastore import Grant, Scope, Store
-from datastore.errors import AccessDenied, StoreUnavailable
+from datastore.document import Place
+from datastore.errors import AccessDenied, DataStoreError, StoreUnavailable
 from datastore.operations import Get, Operation
 from sandbox import ConnectedDataStore, connect
 
@@ -100,6 +102,22 @@ async def test_a_refusal_is_raised_in_each(store: Store) -> None:
         ended = await asyncio.gather(*(connected.aio.get(f"k{i}") for i in range(4)), return_exceptions=True)
     assert [type(each) for each in ended] == [AccessDenied] * 4
     assert len({id(each) for each in ended}) == 4
+
+
+async def test_an_entry_that_cannot_be_read_is_no_harm_to_the_others(
+    agent: ConnectedDataStore, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await agent.aio.set_many({f"k{i}": i for i in range(4)})
+    real = store.engine.get
+
+    async def get(place: Place, keys: Sequence[str], now: datetime) -> Any:
+        if "k2" in keys:
+            raise ValueError("a document that somebody has changed by hand")
+        return await real(place, keys, now)
+
+    monkeypatch.setattr(store.engine, "get", get)
+    ended = await asyncio.gather(*(agent.aio.get(f"k{i}") for i in range(4)), return_exceptions=True)
+    assert [ended[0], ended[1], type(ended[2]), ended[3]] == [0, 1, DataStoreError, 3]
 
 
 async def test_each_is_told_that_the_host_is_gone(
