@@ -93,7 +93,7 @@ def run():
 async def test_a_guest_finds_the_world_of_one_that_was_started_anew(sandbox: Sandbox, store: Store) -> None:
     code = """
 import json, os, resource, signal, sys
-def run():
+async def run():  # So that whatever is loaded when it is used is loaded in both.
     bounds = [resource.getrlimit(kind) for kind in range(16)]
     return json.dumps([sys.argv[0], sys.path, os.getpid(), os.getppid(), os.getpgrp() in (0, 1), os.getcwd(), bounds,
         dict(os.environ), sorted(sys.modules), str(signal.getsignal(signal.SIGCHLD)), sorted(os.listdir("/dev"))])

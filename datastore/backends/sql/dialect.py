@@ -84,8 +84,12 @@ class Dialect(Protocol):
     def is_integer(self) -> IsInteger:
         """What says whether JSON text is an integer."""
 
-    def listed(self, items: Sequence[str]) -> Subquery:
-        """Return given strings as a table of `value` and `position`, in one parameter however many they are."""
+    @property
+    def LISTED(self) -> Subquery:  # noqa: N802 - as above
+        """The strings of the parameter `listed`, one however many they are, as a table of `value` and `position`."""
+
+    def listing(self, items: Sequence[str]) -> object:
+        """Return strings as that parameter."""
 
     def trigger(self, name: str, event: str, row: str, version: str) -> list[DDL]:
         """Return the statements that make a trigger which notes a row of `entries` in `changes`, where it is missing.

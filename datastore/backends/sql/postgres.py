@@ -29,7 +29,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import psycopg
-from sqlalchemy import DDL, Column, ColumnElement, Subquery, Text, cast, event, func, literal_column, text
+from sqlalchemy import DDL, Column, ColumnElement, Text, bindparam, cast, event, func, literal_column, text
 from sqlalchemy import select as selecting
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, DisconnectionError
@@ -118,11 +118,14 @@ def is_integer(column: Column[str]) -> ColumnElement[bool]:
     return column.op("~", is_comparison=True)(literal_column("'^-?[0-9]+$'"))
 
 
-def listed(items: Sequence[str]) -> Subquery:
-    """Return given strings as a table of `value` and `position`."""
-    array = cast(list(items), postgresql.ARRAY(Text))
-    table = func.unnest(array).table_valued("value", with_ordinality="position").render_derived()
-    return selecting(table.c.value, table.c.position).subquery("listed")
+_ARRAY: Final = cast(bindparam("listed"), postgresql.ARRAY(Text))
+_TABLE: Final = func.unnest(_ARRAY).table_valued("value", with_ordinality="position").render_derived()
+LISTED: Final = selecting(_TABLE.c.value, _TABLE.c.position).subquery("listed")
+
+
+def listing(items: Sequence[str]) -> object:
+    """Return strings as the parameter of `LISTED`."""
+    return list(items)
 
 
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"

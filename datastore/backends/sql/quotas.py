@@ -16,9 +16,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, cast, func, literal, select, update
+from sqlalchemy import BigInteger, ColumnElement, Select, Subquery, bindparam, cast, func, literal, select, update
 
 from datastore.backends.sql.counted import counters
 from datastore.backends.sql.dialect import NAME
@@ -103,7 +104,7 @@ async def _by_counters(job: Job, claim: Claim, work: Callable[[Job], Awaitable[T
 
 async def _by_sums(job: Job, claim: Claim, work: Callable[[Job], Awaitable[T]], begin: str) -> T:
     async with job.transaction(begin):
-        await job.execute(_standing(job, claim))
+        await job.execute(_locking(job.dialect.LISTED), {"listed": job.dialect.listing(claim.ids)})
         await _counted(job, claim)
         for name in claim.names:
             await job.execute(mended(name), {"at_owner": claim.owner, "at_name": name})
@@ -122,9 +123,9 @@ async def _done(job: Job, work: Callable[[Job], Awaitable[T]]) -> T:
     return answer
 
 
-def _standing(job: Job, claim: Claim) -> Select[Any]:
-    """Return the statement that locks the rows at the keys of a write, in their order."""
-    listed = job.dialect.listed(claim.ids)
+@cache
+def _locking(listed: Subquery) -> Select[Any]:
+    """Return the statement that locks the rows at the keys of a write, listed, in their order."""
     there = listed.join(entries, entries.c.id == listed.c.value)
     order = (entries.c.namespace, entries.c.key)
     return select(entries.c.id).select_from(there).order_by(*order).with_for_update(of=entries)

@@ -14,9 +14,22 @@ Theory of operation:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Select, Subquery, bindparam, cast, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Integer,
+    Select,
+    Subquery,
+    bindparam,
+    cast,
+    func,
+    or_,
+    select,
+)
 from sqlalchemy import literal_column as words
 
 from datastore.backends.sql import rows
@@ -69,7 +82,7 @@ def values_page(place: Place, span: Span, now: int) -> Select[Any]:
     return _cut(bounds, bounds.c.key.desc() if span.reverse else bounds.c.key, span.limit)
 
 
-def _cut(bounds: Subquery, order: ColumnElement[Any], limit: int) -> Select[Any]:
+def _cut(bounds: Subquery, order: ColumnElement[Any], limit: int | BindParameter[int]) -> Select[Any]:
     sized = select(
         bounds.c.id,
         func.row_number().over(order_by=order).label("position"),
@@ -103,10 +116,24 @@ ONE: Final = select(*rows.COLUMNS, *rows.LARGE).where(
 """The statement for one entry, made once: to make it anew takes as long as SQLite takes to answer it."""
 
 
-def standing(asked: Subquery, columns: Sequence[ColumnElement[Any]], now: int) -> Select[Any]:
-    """Return the statement for what lives at some ids."""
-    there = asked.join(entries, entries.c.id == asked.c.value)
-    return select(*columns).select_from(there).where(entries.c.expires_at > now)
+def standing(listed: Subquery, *columns: ColumnElement[Any]) -> Select[Any]:
+    """Return the statement for what lives at the ids listed at the time `now`."""
+    there = listed.join(entries, entries.c.id == listed.c.value)
+    return select(*columns).select_from(there).where(entries.c.expires_at > bindparam("now"))
+
+
+@cache
+def several(listed: Subquery) -> Select[Any]:
+    """Return the statement for the entries at the ids listed, of which there are `most`; made once, as `ONE` is."""
+    bounds = standing(listed, entries.c.id, listed.c.position, entries.c.size_bytes).subquery("bounds")
+    return _cut(bounds, bounds.c.position, bindparam("most", type_=Integer()))
+
+
+@cache
+def stubs(listed: Subquery) -> Select[Any]:
+    """Return the statement for what stands at the ids listed, without values; made once."""
+    shown = ("key", "version", "expires_at", "metadata", "size_bytes")
+    return standing(listed, *(entries.c[name] for name in shown)).order_by(listed.c.position)
 
 
 async def get(job: Job, place: Place, keys: Sequence[str], now: int) -> tuple[list[Entry], list[str]]:
@@ -115,10 +142,9 @@ async def get(job: Job, place: Place, keys: Sequence[str], now: int) -> tuple[li
     if len(asked) == 1:
         here = await job.execute(ONE, {"entry_id": place.id(asked[0]), "now": now})
         return [rows.to_entry(place.namespace, row) for row in here], []
-    listed = job.dialect.listed([place.id(key) for key in asked])
-    columns = (entries.c.id, listed.c.position, entries.c.size_bytes)
-    bounds = standing(listed, columns, now).subquery("bounds")
-    found = (await job.execute(_cut(bounds, bounds.c.position, len(asked)))).all()
+    listed = job.dialect.listing([place.id(key) for key in asked])
+    given = {"listed": listed, "now": now, "most": len(asked)}
+    found = (await job.execute(several(job.dialect.LISTED), given)).all()
     page = [rows.to_entry(place.namespace, row) for row in found]
     more = page and found[0].found > len(page)
     return page, asked[asked.index(page[-1].key) + 1 :] if more else []
@@ -126,16 +152,8 @@ async def get(job: Job, place: Place, keys: Sequence[str], now: int) -> tuple[li
 
 async def peek(job: Job, place: Place, keys: Sequence[str], now: int) -> list[Stub]:
     """Return what stands at the keys; see `Backend.peek`."""
-    listed = job.dialect.listed([place.id(key) for key in dict.fromkeys(keys)])
-    columns = (
-        entries.c.key,
-        entries.c.version,
-        entries.c.expires_at,
-        entries.c.metadata,
-        entries.c.size_bytes,
-    )
-    statement = standing(listed, columns, now).order_by(listed.c.position)
-    return [rows.to_stub(row) for row in await job.execute(statement)]
+    listed = job.dialect.listing([place.id(key) for key in dict.fromkeys(keys)])
+    return [rows.to_stub(row) for row in await job.execute(stubs(job.dialect.LISTED), {"listed": listed, "now": now})]
 
 
 def namespaces_of(owner: str, prefix: str, now: int) -> Select[Any]:

@@ -19,7 +19,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import DDL, URL, Column, ColumnElement, Subquery, event, func, literal_column, select, text
+from sqlalchemy import DDL, URL, Column, ColumnElement, Text, bindparam, event, func, literal_column, select, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -88,10 +88,13 @@ def is_integer(column: Column[str]) -> ColumnElement[bool]:
     return column.op("NOT GLOB", is_comparison=True)(literal_column("'*[^-0-9]*'"))
 
 
-def listed(items: Sequence[str]) -> Subquery:
-    """Return given strings as a table of `value` and `position`."""
-    array = func.json_each(json.dumps(items)).table_valued("key", "value")
-    return select(array.c.value, array.c.key.label("position")).subquery("listed")
+_ARRAY: Final = func.json_each(bindparam("listed", type_=Text())).table_valued("key", "value")
+LISTED: Final = select(_ARRAY.c.value, _ARRAY.c.key.label("position")).subquery("listed")
+
+
+def listing(items: Sequence[str]) -> object:
+    """Return strings as the parameter of `LISTED`."""
+    return json.dumps(items)
 
 
 _NOW: Final = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"

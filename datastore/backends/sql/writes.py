@@ -22,7 +22,20 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Delete, Executable, Insert, Update, bindparam, case, delete, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Delete,
+    Executable,
+    Insert,
+    Select,
+    Subquery,
+    Update,
+    bindparam,
+    case,
+    delete,
+    select,
+    update,
+)
 
 from datastore.backends.sql import rows
 from datastore.backends.sql.dialect import Dialect, Inserting
@@ -188,8 +201,13 @@ async def versions(job: Job, ids: Sequence[str], now: int) -> dict[str, str]:
     """Return the versions of the live entries, by id."""
     if not ids:
         return {}
-    statement = standing(job.dialect.listed(ids), (entries.c.id, entries.c.version), now)
-    return {row.id: row.version for row in await job.execute(statement)}
+    given = {"listed": job.dialect.listing(ids), "now": now}
+    return {row.id: row.version for row in await job.execute(_versions(job.dialect.LISTED), given)}
+
+
+@cache
+def _versions(listed: Subquery) -> Select[Any]:
+    return standing(listed, entries.c.id, entries.c.version)
 
 
 async def clear(job: Job, place: Place, prefix: str, now: int) -> int:
