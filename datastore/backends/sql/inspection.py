@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Row, Select, distinct, func, select
 
 from datastore.backends.sql import rows
-from datastore.backends.sql.reads import HELD, page
+from datastore.backends.sql.reads import HELD, page, stretch
 from datastore.backends.sql.runner import Job
 from datastore.backends.sql.schema import PARTS, entries, from_ms
 from datastore.document import Place, Span, prefix_end
@@ -34,7 +34,8 @@ async def owners(job: Job, after: str | None, limit: int, now: int) -> list[Hold
 
 async def outline(job: Job, place: Place, span: Span, now: int) -> tuple[list[Entry], str | None]:
     """Return a page of entries with None for their values; see `Inspector.outline`."""
-    found = (await job.execute(page(rows.COLUMNS, place, span, now))).all()
+    shape, given = stretch(place, span, now)
+    found = (await job.execute(page(shape, rows.COLUMNS), given)).all()
     entries_found = [rows.to_entry(place.namespace, row, with_value=False) for row in found[: span.limit]]
     return entries_found, entries_found[-1].key if len(found) > span.limit else None
 

@@ -19,11 +19,11 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
-    BindParameter,
     ColumnElement,
     Integer,
     Select,
     Subquery,
+    Text,
     bindparam,
     cast,
     func,
@@ -55,58 +55,73 @@ def _below(column: ColumnElement[str], end: str | None) -> list[Condition]:
     return [] if end is None else [column < end]
 
 
-def _stretch(span: Span) -> list[Condition]:
-    """Return one lower and at most one upper bound.
+Shape = tuple[bool, bool, bool]
+"""What the statement for a span depends on: whether the lower bound is excluded, whether there is an upper one, and
+whether keys go backwards. Statements are made once for each: that takes longer than SQLite takes to answer them."""
+
+
+def stretch(place: Place, span: Span, now: int) -> tuple[Shape, dict[str, object]]:
+    """Return the shape of the statement for a span, and its parameters: one lower and at most one upper bound.
 
     Of two lower bounds the engine would seek to one and filter by the other, and it may well choose the prefix: each
     page would walk over all pages before it.
     """
-    key, after, end = entries.c.key, span.after, span.end
-    if after is None:
-        return [key >= span.prefix, *_below(key, end)]
-    if span.reverse:
-        return [key >= span.prefix, *_below(key, after if end is None else min(after, end))]
-    return [key > after if after >= span.prefix else key >= span.prefix, *_below(key, end)]
+    low, high, after = span.prefix, span.end, span.after
+    above = after is not None and not span.reverse and after >= low
+    if after is not None and above:
+        low = after
+    elif after is not None and span.reverse:
+        high = after if high is None else min(after, high)
+    bounds = {"owner": place.owner, "namespace": place.namespace, "low": low, "high": high, "now": now}
+    return (above, high is not None, span.reverse), {**bounds, "most": span.limit, "rows": span.limit + 1}
 
 
-def page(columns: Sequence[ColumnElement[Any]], place: Place, span: Span, now: int) -> Select[Any]:
+@cache
+def page(shape: Shape, columns: tuple[ColumnElement[Any], ...]) -> Select[Any]:
     """Return the statement for a span in key order and one row more, which says whether there is a next page."""
-    conditions = [*_inside(place), *_stretch(span), entries.c.expires_at > now]
-    order = entries.c.key.desc() if span.reverse else entries.c.key
-    return select(*columns).where(*conditions).order_by(order).limit(span.limit + 1)
+    above, bounded, backwards = shape
+    key, low = entries.c.key, bindparam("low", type_=Text())
+    here = (entries.c.owner == bindparam("owner"), entries.c.namespace == bindparam("namespace"))
+    ends = (key > low if above else key >= low, *([key < bindparam("high")] if bounded else []))
+    living = select(*columns).where(*here, *ends, entries.c.expires_at > bindparam("now"))
+    return living.order_by(key.desc() if backwards else key).limit(bindparam("rows", type_=Integer()))
 
 
-def values_page(place: Place, span: Span, now: int) -> Select[Any]:
+@cache
+def values_page(shape: Shape) -> Select[Any]:
     """Return the statement for a page with values, cut at `PAGE_BYTES`; `found` is how many rows an uncut one has."""
-    bounds = page((entries.c.id, entries.c.key, entries.c.size_bytes), place, span, now).subquery("bounds")
-    return _cut(bounds, bounds.c.key.desc() if span.reverse else bounds.c.key, span.limit)
+    bounds = page(shape, (entries.c.id, entries.c.key, entries.c.size_bytes)).subquery("bounds")
+    return _cut(bounds, bounds.c.key.desc() if shape[2] else bounds.c.key)
 
 
-def _cut(bounds: Subquery, order: ColumnElement[Any], limit: int | BindParameter[int]) -> Select[Any]:
+def _cut(bounds: Subquery, order: ColumnElement[Any]) -> Select[Any]:
     sized = select(
         bounds.c.id,
         func.row_number().over(order_by=order).label("position"),
         func.sum(bounds.c.size_bytes).over(order_by=order).label("upto"),
         func.count().over().label("found"),
     ).subquery("sized")
+    fits = (sized.c.position <= bindparam("most"), or_(sized.c.position == 1, sized.c.upto <= PAGE_BYTES))
     return (
         select(*rows.COLUMNS, *rows.LARGE, sized.c.found)
         .select_from(sized.join(entries, entries.c.id == sized.c.id))
-        .where(sized.c.position <= limit, or_(sized.c.position == 1, sized.c.upto <= PAGE_BYTES))
+        .where(*fits)
         .order_by(sized.c.position)
     )
 
 
 async def scan(job: Job, place: Place, span: Span, now: int) -> tuple[list[Entry], str | None]:
     """Return a page of entries; see `Backend.scan`."""
-    found = (await job.execute(values_page(place, span, now))).all()
+    shape, given = stretch(place, span, now)
+    found = (await job.execute(values_page(shape), given)).all()
     page = [rows.to_entry(place.namespace, row) for row in found]
     return page, page[-1].key if page and found[0].found > len(page) else None
 
 
 async def keys(job: Job, place: Place, span: Span, now: int) -> tuple[list[str], str | None]:
     """Return a page of keys; see `Backend.keys`."""
-    found = [row.key for row in await job.execute(page((entries.c.key,), place, span, now))]
+    shape, given = stretch(place, span, now)
+    found = [row.key for row in await job.execute(page(shape, (entries.c.key,)), given)]
     return found[: span.limit], found[span.limit - 1] if len(found) > span.limit else None
 
 
@@ -126,7 +141,7 @@ def standing(listed: Subquery, *columns: ColumnElement[Any]) -> Select[Any]:
 def several(listed: Subquery) -> Select[Any]:
     """Return the statement for the entries at the ids listed, of which there are `most`; made once, as `ONE` is."""
     bounds = standing(listed, entries.c.id, listed.c.position, entries.c.size_bytes).subquery("bounds")
-    return _cut(bounds, bounds.c.position, bindparam("most", type_=Integer()))
+    return _cut(bounds, bounds.c.position)
 
 
 @cache
