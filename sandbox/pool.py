@@ -199,6 +199,8 @@ class Pool:
         seconds = self._limits.slot_idle_seconds * random.uniform(0.75, 1)  # noqa: S311 - no secret
         slot.on_lost = self._died
         self._idle[slot] = asyncio.get_running_loop().call_later(seconds, self._recycle, slot)
+        if len(self._idle) >= self._limits.size:
+            self.full.set()
 
     def _recycle(self, slot: Slot) -> None:
         self._discard(slot)
@@ -250,8 +252,6 @@ class Pool:
             slot.generation = generation
             self._keep(slot)
             self._serve()
-            if len(self._idle) >= self._limits.size:
-                self.full.set()
 
     def _failed(self, error: SandboxUnavailable) -> None:
         self._failures += 1

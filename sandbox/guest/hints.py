@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from datastore.errors import Conflict, InvalidArgument, UnknownVerb
@@ -13,6 +13,8 @@ from datastore.errors import Conflict, InvalidArgument, UnknownVerb
 _FACE: Final = "data_store"
 _CHAINED: Final = ("use_namespace", "private", "shared", "read_only", "atomic", "check", "set", "add", "delete", "incr")
 _ATOMIC: Final = "with data_store.atomic() as changes: changes.set(key, value)"
+_IS_COROUTINE: Final = 0x80
+"""The flag of a function's code that says so, `inspect.CO_COROUTINE`."""
 _APPEND = "data_store.update(key, lambda v: v + [item], default=[])"
 _SET = "data_store.set(key, value)"
 _FILTER = "[v for k, v in data_store.items(prefix='...') if ...], which filters in Python"
@@ -150,13 +152,18 @@ def _misfit(parameters: list[inspect.Parameter], args: Sequence[Any], kwargs: Ma
     return f"was given {twice} twice. Leave one out."
 
 
+def _flags(given: object) -> int:
+    """Return what is said of a function's code, without `inspect`, which a run may not have loaded."""
+    return int(getattr(getattr(given, "__code__", None), "co_flags", 0))
+
+
 def function(given: Any) -> Callable[[Any], Any]:
     """Return what `update` is to call.
 
     Raises:
         InvalidArgument: it is no plain function.
     """
-    if inspect.iscoroutinefunction(given):
+    if _flags(given) & _IS_COROUTINE:
         raise InvalidArgument(
             "update(key, function) needs a plain function, got a coroutine function. "
             "Await before it, and use the result inside: update(key, lambda v: {**v, 'answer': answer})."
@@ -178,8 +185,8 @@ def returned(key: str, value: Any) -> Any:
     Raises:
         InvalidArgument: it gave none.
     """
-    if inspect.isawaitable(value):
-        if inspect.iscoroutine(value):
+    if isinstance(value, Awaitable):
+        if isinstance(value, Coroutine):
             value.close()
         raise InvalidArgument(
             f"update({key!r:.60}): the function returned a {type(value).__name__}. It must return the new value: "

@@ -1,12 +1,14 @@
 """Modules that are loaded when something of them is used: without them a guest starts in half the time.
 
-An agent sees the module itself, and loads it by its first use. A guest that waits for a run loads it meanwhile.
+Other modules may import them as ever, and load them by their first use. An agent whose text may make it meet one has
+it loaded before it runs; a guest that waits for a run loads all of them meanwhile.
 """
 
 from __future__ import annotations
 
 import gc
 import importlib.util
+import re
 import sys
 import threading
 from types import ModuleType
@@ -20,14 +22,17 @@ class _Later(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         load(self)
-        try:
-            return self.__dict__[name]
-        except KeyError:
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}") from None
+        if is_loaded(self):
+            return getattr(self, name)
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r} yet")  # While its own code runs.
 
     def __dir__(self) -> list[str]:
         load(self)
         return sorted(self.__dict__)
+
+
+_EVERY: Final = re.compile(r"async|\b(exec|eval|modules|importlib|__import__)\b")
+"""What an agent may write that could show it modules which its text does not name."""
 
 
 def defer(name: str) -> None:
@@ -48,10 +53,23 @@ def is_loaded(module: ModuleType) -> bool:
 
 def load_all() -> None:
     """Load all that was deferred, for good: collections of garbage pass over it."""
-    if deferred := [each for each in sys.modules.values() if isinstance(each, _Later)]:
+    if deferred := _deferred():
         for module in deferred:
             load(module)
         gc.freeze()
+
+
+def load_for(code: str) -> None:
+    """Load what an agent's text may make it meet."""
+    if _EVERY.search(code):
+        load_all()
+    for module in _deferred():
+        if re.search(rf"\b{module.__name__}\b", code):
+            load(module)
+
+
+def _deferred() -> list[ModuleType]:
+    return [each for each in sys.modules.values() if isinstance(each, _Later)]
 
 
 def load(module: ModuleType) -> None:

@@ -7,6 +7,7 @@ read is counted as it would be alone, so one of a key that is asked for already 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from sandbox.guest.batches import batches
 
 if TYPE_CHECKING:
     import asyncio
+
+    _Arrivals = dict[str, asyncio.Future[dict[str, Any]]]
 
 Message = dict[str, Any]
 _Shape = tuple[str | None, str, str]
@@ -43,7 +46,7 @@ class Loader:
         self._loop = loop
         self._ask = ask
         self._frame_bytes = frame_bytes
-        self._turn: dict[_Shape, dict[str, asyncio.Future[Message]]] = {}
+        self._turn: dict[_Shape, _Arrivals] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def ask(self, request: Message) -> Awaitable[Message]:
@@ -62,28 +65,45 @@ class Loader:
     def _send(self, shape: _Shape, like: Message) -> None:
         """Send what has come together in the turn that ends."""
         arrivals = self._turn.pop(shape)
-        for keys in batches(list(arrivals), self._frame_bytes):
-            task = self._loop.create_task(self._fetch(like, keys, arrivals))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _fetch(self, like: Message, keys: list[str], arrivals: dict[str, asyncio.Future[Message]]) -> None:
-        """Hand on what each was waiting for, page after page where it is much."""
         try:
-            while keys:
-                answer = await self._ask({**like, "keys": keys})
-                found = {item["key"]: [item] for item in answer["items"]}
-                rest = set(answer["rest"])
-                for key in keys:
-                    if key not in rest and not (arrived := arrivals[key]).done():
-                        arrived.set_result({"items": found.get(key, []), "rest": []})
-                keys = answer["rest"]
-        except DataStoreError as error:
-            for key in keys:
-                if len(keys) > 1 and type(error) is DataStoreError:  # Unexpected, and maybe because of one of them.
-                    await self._fetch(like, [key], arrivals)
-                elif not (arrived := arrivals[key]).done():
-                    arrived.set_exception(from_dict(error.as_dict()))  # Each its own: it will have its own traceback.
-        finally:
-            for key in keys:
-                arrivals[key].cancel()  # Where this was cancelled, as when the loop is shut down.
+            for keys in batches(list(arrivals), self._frame_bytes):
+                self._begin(like, {key: arrivals[key] for key in keys})
+        except BaseException as error:  # There may be no memory left, and each who waits must hear of it.
+            _fail(arrivals, error)
+            raise
+
+    def _begin(self, like: Message, arrivals: _Arrivals) -> None:
+        task = self._loop.create_task(self._fetch(like, arrivals))
+        self._tasks.add(task)
+        task.add_done_callback(functools.partial(self._ended, arrivals))
+
+    def _ended(self, arrivals: _Arrivals, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():  # Maybe before it began, as when a loop is shut down.
+            for each in arrivals.values():
+                each.cancel()
+        elif (error := task.exception()) is not None:
+            _fail(arrivals, error)
+
+    async def _fetch(self, like: Message, arrivals: _Arrivals) -> None:
+        """Hand on what each was waiting for, page after page where it is much, and forget who has it."""
+        while arrivals:
+            try:
+                answer = await self._ask({**like, "keys": list(arrivals)})
+            except DataStoreError as error:
+                if len(arrivals) == 1 or type(error) is not DataStoreError:
+                    raise
+                while arrivals:  # Unexpected, and maybe because of one of them: each alone.
+                    self._begin(like, dict([arrivals.popitem()]))
+                return
+            found, rest = {item["key"]: [item] for item in answer["items"]}, set(answer["rest"])
+            for key in [each for each in arrivals if each not in rest]:
+                if not (arrived := arrivals.pop(key)).done():
+                    arrived.set_result({"items": found.get(key, []), "rest": []})
+
+
+def _fail(arrivals: _Arrivals, error: BaseException) -> None:
+    """Tell each who waits, with an error of its own, which will have its own traceback."""
+    for each in arrivals.values():
+        if not each.done():
+            each.set_exception(from_dict(error.as_dict()) if isinstance(error, DataStoreError) else error)

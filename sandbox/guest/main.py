@@ -188,12 +188,14 @@ def _outcome(channel: Channel, start: dict[str, Any]) -> dict[str, Any]:
 
 def _run(channel: Channel, start: dict[str, Any]) -> Any:
     file, code = start["file"], start["code"]
-    if "async" in code:
+    later.load_for(code)
+    if start["names"] or start["modules"]:  # Which may change, or stand in for, what is not loaded yet.
         later.load_all()
     linecache.cache[file] = (len(code), None, code.splitlines(keepends=True), file)
-    program = compile(code, file, "exec", dont_inherit=True)
-    if "await" in code:  # Looking through its tree takes longer than all the rest.
-        for name, line in hints.awaited_verbs(ast.parse(code, file), _VERBS):
+    program: str | ast.Module = code
+    if "await" in code:  # Looking through a tree takes longer than making it.
+        program = tree = ast.parse(code, file)
+        for name, line in hints.awaited_verbs(tree, _VERBS):
             raise hints.awaited_verb(name, line, done=False)
     store = DataStore(channel)
     sys.modules["data_store"] = store  # type: ignore[assignment]  # `import data_store` gives the object itself
@@ -202,7 +204,7 @@ def _run(channel: Channel, start: dict[str, Any]) -> Any:
     module.__dict__.update(data_store=store, asyncio=asyncio, json=json, re=re)
     sys.modules[_AGENT] = module
     tools = bind(channel, start, module)
-    exec(program, module.__dict__)  # noqa: S102 - running the agent is the purpose
+    exec(compile(program, file, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - running the agent is the purpose
     output = _call(module, file, unpack_value(start["input"]), tools)
     _refuse_unawaited(channel)
     return output

@@ -15,6 +15,7 @@ from datastore.document import Place
 from datastore.errors import AccessDenied, DataStoreError, StoreUnavailable
 from datastore.operations import Get, Operation
 from sandbox import ConnectedDataStore, connect
+from sandbox.guest.channel import Channel
 
 
 class Seen:
@@ -149,6 +150,46 @@ def test_reads_that_a_loop_leaves_behind_hold_up_nobody(tmp_path: Path) -> None:
         asyncio.run(leave())
         agent.set("k", 1)
         assert agent.get("k") == 1
+
+
+async def test_nobody_waits_for_a_request_that_was_cancelled_before_it_began(agent: ConnectedDataStore) -> None:
+    pending = [asyncio.create_task(agent.aio.get(f"k{i}")) for i in range(4)]
+    for _ in range(2):  # In the first turn reads begin, in the second a task is made for those that go together.
+        await asyncio.sleep(0)
+    [sending] = agent._channel._listener().loader._tasks
+    sending.cancel()
+    ended = await asyncio.wait_for(asyncio.gather(*pending, return_exceptions=True), 10)
+    assert [type(each) for each in ended[1:]] == [asyncio.CancelledError] * 3
+    assert await agent.aio.get("k1", "later") == "later"
+
+
+@pytest.mark.parametrize("where", ["batches", "Loader._fetch"])
+async def test_each_is_told_of_what_could_not_even_be_sent(
+    agent: ConnectedDataStore, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def fail(*_: object) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(f"sandbox.guest.loader.{where}", fail)
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    pending = asyncio.gather(*(agent.aio.get(f"k{i}") for i in range(4)), return_exceptions=True)
+    ended = await asyncio.wait_for(pending, 10)
+    assert [type(each) for each in ended] == [type(None), *[MemoryError] * 3]
+
+
+async def test_each_is_told_of_an_error_of_the_connection(
+    agent: ConnectedDataStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = Channel._asend
+
+    async def fail(channel: Channel, frame: bytes) -> None:
+        if b"k1" in frame:
+            raise RuntimeError("can't start new thread")
+        await sent(channel, frame)
+
+    monkeypatch.setattr(Channel, "_asend", fail)
+    ended = await asyncio.gather(*(agent.aio.get(f"k{i}") for i in range(4)), return_exceptions=True)
+    assert [type(each) for each in ended] == [type(None), *[RuntimeError] * 3]
 
 
 async def test_one_that_gives_up_leaves_the_others_their_answers(agent: ConnectedDataStore) -> None:

@@ -118,11 +118,6 @@ async def full(pool: Pool) -> None:
     await asyncio.wait_for(pool.full.wait(), 30)
 
 
-async def some_turns() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
 class Gate:
     """A tool that lets the test know when it is called, and returns when the test says so."""
 
@@ -157,8 +152,7 @@ async def test_a_slot_is_replaced_when_its_run_has_had_the_loop_for_a_while() ->
     async with opened(level, size=2) as pool:
         await full(pool)
         await pool.retire((await pool.take("alice", 30))[0])
-        await some_turns()
-        assert level.attempts == 2
+        assert (len(pool._starts), pool._later is None) == (0, False)
         await level.reach(3)
 
 
@@ -167,8 +161,22 @@ async def test_the_last_slot_is_replaced_at_once() -> None:
     async with opened(level, size=1) as pool:
         await full(pool)
         await pool.retire((await pool.take("alice", 30))[0])
-        await some_turns()
-        assert level.attempts == 2
+        assert (len(pool._starts), pool._later is None) == (1, True)
+
+
+async def test_a_slot_that_a_run_was_given_as_it_gave_up_fills_the_pool_again() -> None:
+    level = Staged()
+    async with opened(level, size=2, runs_at_once=1) as pool:
+        await full(pool)
+        running, _ = await pool.take("alice", 30)
+        await full(pool)
+        waiting = asyncio.create_task(pool.take("bob", 30))
+        await asyncio.sleep(0)
+        pool._leave()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert (len(pool._idle), pool.full.is_set()) == (2, True)
+        await running.end()
 
 
 @pytest.mark.parametrize("level", PROMISING)

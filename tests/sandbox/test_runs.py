@@ -147,6 +147,14 @@ async def test_an_agent_that_fails_is_told_why(strict: Sandbox, code: str, error
             False,
         ),
         (
+            "def run():\n    return await data_store.get('k')",
+            (
+                'line 2: data_store.get is not awaitable: its verbs are synchronous. Remove "await", '
+                'or write "await data_store.aio.get(...)".'
+            ),
+            False,
+        ),
+        (
             "async def run():\n    other = data_store.use_namespace('default')\n    await other.set('k', 1)",
             (
                 'line 3: data_store.set is not awaitable: its verbs are synchronous. Remove "await", '
