@@ -55,7 +55,8 @@ def most(operation: Operation, *, reads: bool) -> int:
 def of(scope: Scope, operation: Operation, outcome: Answer | BaseException, *, reads: bool) -> Iterator[Deed]:
     """Give what was done or refused: a write always, a refusal always, a read where `reads` says so."""
     if isinstance(outcome, _REFUSALS):
-        yield replace(_base(scope, operation), operation=operation.op, key=_key(operation), outcome=outcome.code)
+        said = replace(_base(scope, operation), operation=operation.op, key=_key(operation), outcome=outcome.code)
+        yield replace(said, number=_number(operation))
         return
     match operation:
         case Apply():
@@ -96,6 +97,14 @@ def _key(operation: Operation) -> str | None:
         case Get(keys=(key,)):
             return key
     return getattr(operation, "prefix", None) or None
+
+
+def _number(operation: Operation) -> int | None:
+    """Return how many keys an operation names, where it is several."""
+    match operation:
+        case Apply(mutations=named) | Get(keys=named) if len(named) > 1:
+            return len(named)
+    return None
 
 
 def _failure(outcome: Answer | BaseException) -> str:
@@ -144,7 +153,7 @@ def _several(scope: Scope, operation: Clear | Copy, outcome: Answer | BaseExcept
 def _reads(scope: Scope, operation: Operation, outcome: Answer | BaseException) -> Iterator[Deed]:
     said = replace(_base(scope, operation), operation=operation.op, outcome=DONE)
     if isinstance(outcome, BaseException):
-        yield replace(said, key=_key(operation), outcome=_failure(outcome))
+        yield replace(said, key=_key(operation), number=_number(operation), outcome=_failure(outcome))
     elif isinstance(operation, Get) and isinstance(outcome, Found):
         yield from (_seen(said, each) for each in outcome.items)
         looked = set(operation.keys) - {each.key for each in outcome.items} - set(outcome.rest)

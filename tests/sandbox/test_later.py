@@ -90,12 +90,17 @@ def test_threads_that_use_it_first_at_the_same_time_all_get_it() -> None:
 
 
 async def test_an_agent_that_needs_none_of_it_runs_without(store: Store) -> None:
-    code = f"def run():\n    data_store.update('k', lambda n: n + 1, 0)\n    return [data_store.get('k'), {KIND}]"
+    code = f"""
+    import dataclasses
+    def run():
+        data_store.update('k', lambda n: n + 1, 0)
+        return [data_store.get('k'), {KIND}, type(getattr(dataclasses, 'in' 'spect')).__name__]
+    """
     outputs = []
     async with Sandbox(store, run_as=RUN_AS) as sandbox:
         for number in range(1, 11):  # On a busy machine a guest may wait for its run so long that it loads it.
-            outputs.append((await sandbox.run(code, scope=ALICE)).output)
-            if outputs[-1] == [number, "_Later"]:
+            outputs.append((await sandbox.run(textwrap.dedent(code), scope=ALICE)).output)
+            if outputs[-1] == [number, "_Later", "_Later"]:
                 return
     raise AssertionError(outputs)
 

@@ -139,23 +139,25 @@ async def test_each_deed_is_noted_without_its_value_and_reads_when_asked_for(not
 
 
 @pytest.mark.parametrize(
-    ("operation", "key"),
+    ("operation", "key", "number"),
     [
-        (put("a"), "a"),
-        (put("a", "b"), None),
-        (Get(namespace="other", keys=("a",)), "a"),
-        (Get(namespace="other", keys=("a", "b")), None),
-        (Clear(namespace="notes", prefix="a"), "a"),
-        (Get(namespace="@locks/other", keys=("a",), detail="key"), "a"),
-        (GetUsage(space="team"), None),
+        (put("a"), "a", None),
+        (put("a", "b"), None, 2),
+        (Get(namespace="other", keys=("a",)), "a", None),
+        (Get(namespace="other", keys=("a", "b")), None, 2),
+        (Clear(namespace="notes", prefix="a"), "a", None),
+        (Get(namespace="@locks/other", keys=("a",), detail="key"), "a", None),
+        (GetUsage(space="team"), None, None),
     ],
 )
-async def test_a_refusal_is_noted_once_whatever_was_asked(operation: Operation, key: str | None) -> None:
+async def test_a_refusal_is_noted_once_whatever_was_asked(
+    operation: Operation, key: str | None, number: int | None
+) -> None:
     async with audited() as store:
         with pytest.raises(AccessDenied):
             await store.execute(BOUNDED, operation)
         [deed] = await noted(store)
-    assert (deed.by_agent, deed.operation, deed.key) == ("reader", operation.op, key)
+    assert (deed.by_agent, deed.operation, deed.key, deed.number) == ("reader", operation.op, key, number)
     assert (deed.namespace, deed.outcome) == (getattr(operation, "namespace", None), "access_denied")
 
 
