@@ -11,18 +11,10 @@ import py_compile
 import tempfile
 import zipfile
 from collections.abc import Iterable
+from importlib import resources
 from pathlib import Path
-from typing import Final
 
 from sandbox.guest import GUEST
-
-_MAIN: Final = b"""\
-import gc, sys
-gc.disable()  # While nothing but modules is made; `prepare` ends that.
-import bootstrap
-bootstrap.prepare(*sys.argv[2:])
-bootstrap.main(int(sys.argv[1]))
-"""
 
 
 def build(modules: Iterable[tuple[str, bytes]]) -> bytes:
@@ -42,7 +34,8 @@ def bootstrap(modules: Iterable[tuple[str, bytes]]) -> bytes:
     agents find packages, all of it where many runs will come of it; and `main(descriptor)` serves one run over a
     socket. Executed, the archive does one after the other.
     """
-    return build([("__main__.py", _MAIN), *modules])
+    start = (resources.files("sandbox.guest") / "start.py").read_bytes()
+    return build([("__main__.py", start), *modules])
 
 
 def _compiled(name: str, source: bytes, folder: Path) -> bytes:
