@@ -20,6 +20,9 @@ MOST_ITEMS = 1000
 """The most keys, mutations or entries of one operation; longer work is several operations."""
 
 Key = Annotated[str, AfterValidator(partial(names.name, "key"))]
+Keys = Annotated[
+    tuple[str, ...], Field(strict=False, min_length=1, max_length=MOST_ITEMS), AfterValidator(names.usable_keys)
+]
 Namespace = Annotated[str, AfterValidator(names.named)]
 Space = Annotated[str, AfterValidator(partial(names.name, "space"))]
 Prefix = Annotated[str, AfterValidator(names.prefix)]
@@ -114,7 +117,7 @@ class Get(Named):
 
     op: Literal["get"] = "get"
     namespace: Namespace
-    keys: Annotated[tuple[Key, ...], Field(strict=False, min_length=1, max_length=MOST_ITEMS)]
+    keys: Keys
     detail: Literal["key", "value", "entry"] = "value"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 from datastore.errors import RunLimitExceeded
@@ -14,6 +14,8 @@ from sandbox.result import Event, Operation
 _log = logging.getLogger("datastore.run")
 
 _MOST_RECORDED: Final = 10_000
+_MOST_SHOWN: Final = PREVIEW // 3 + 1
+"""Of the keys of one call: more do not fit, since each takes a character at least, and what is between them two."""
 _GRACE_CALLS: Final = 1_000
 _GRACE_BYTES: Final = 16 * 1024 * 1024
 _PREVIEW_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -109,7 +111,7 @@ class Record:
         operation = Operation(
             name=_cut(name),
             namespace=None if namespace is None else _cut(namespace),
-            keys=_cut(", ".join(_keys(message))),
+            keys=_cut(", ".join(map(_cut, _named(message)))),
             value=_value(message),
             outcome="ok" if "ok" in answer else answer["error"]["code"],
             seconds=seconds,
@@ -131,17 +133,17 @@ class Record:
 
 
 def _cut(text: object) -> str:
-    return str(text)[:PREVIEW] if isinstance(text, str) else type(text).__name__
+    return text[:PREVIEW] if isinstance(text, str) else type(text).__name__
 
 
-def _keys(message: dict[str, Any]) -> Iterator[str]:
-    """Give what a message names, of any shape: keys, the mutations' keys, or a prefix."""
+def _named(message: dict[str, Any]) -> list[object]:
+    """Return the first of what a message names, of any shape: keys, the mutations' keys, or a prefix."""
     if isinstance(keys := message.get("keys"), list):
-        yield from (_cut(each) for each in keys[:PREVIEW])
-    elif isinstance(mutations := message.get("mutations"), list):
-        yield from (_cut(each.get("key")) for each in mutations[:PREVIEW] if isinstance(each, dict))
-    elif isinstance(prefix := message.get("prefix"), str) and prefix:
-        yield _cut(prefix) + "*"
+        return keys[:_MOST_SHOWN]
+    if isinstance(mutations := message.get("mutations"), list):
+        return [each.get("key") for each in mutations[:_MOST_SHOWN] if isinstance(each, dict)]
+    prefix = message.get("prefix")
+    return [_cut(prefix) + "*"] if isinstance(prefix, str) and prefix else []
 
 
 def _value(message: dict[str, Any]) -> str | None:

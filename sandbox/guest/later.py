@@ -15,6 +15,8 @@ from types import ModuleType
 from typing import Any, Final
 
 _LOADING: Final = threading.RLock()
+_EVERY: Final = re.compile(r"async|\b(exec|eval|modules|importlib|__import__)\b")
+"""What an agent may write that could show it modules which its text does not name."""
 
 
 class _Later(ModuleType):
@@ -29,10 +31,6 @@ class _Later(ModuleType):
     def __dir__(self) -> list[str]:
         load(self)
         return sorted(self.__dict__)
-
-
-_EVERY: Final = re.compile(r"async|\b(exec|eval|modules|importlib|__import__)\b")
-"""What an agent may write that could show it modules which its text does not name."""
 
 
 def defer(name: str) -> None:
