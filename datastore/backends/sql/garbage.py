@@ -45,7 +45,7 @@ class Collector:
 
     def start(self) -> None:
         """Collect every `EVERY_SECONDS` from now on."""
-        self._task = asyncio.create_task(self._forever())
+        self._task = asyncio.create_task(self._forever(), name="datastore garbage")
 
     async def stop(self) -> None:
         """End; what is being removed is removed or not, in whole batches. Idempotent."""

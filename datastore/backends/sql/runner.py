@@ -267,7 +267,7 @@ class Runner:
             if not task.cancelled():
                 task.exception()  # Seen: whoever asked may be gone.
 
-        task = asyncio.create_task(metered(_perform(self._engines[writes], job, work)))
+        task = asyncio.create_task(metered(_perform(self._engines[writes], job, work)), name="datastore statements")
         self._tasks.add(task)
         task.add_done_callback(ended)
         return task
