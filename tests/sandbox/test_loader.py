@@ -65,13 +65,19 @@ async def test_each_gets_what_it_would_get_alone(agent: ConnectedDataStore) -> N
     assert await asyncio.gather(*(agent.aio.expires_in(key) for key in asked)) == [None] * 5 + [0]
 
 
-async def test_other_namespaces_and_other_questions_are_asked_apart(agent: ConnectedDataStore, seen: Seen) -> None:
-    other = agent.use_namespace("other")
-    await agent.aio.set("k", "here")
-    await other.aio.set("k", "there")
-    asked = [agent.aio.get("k"), other.aio.get("k"), agent.aio.exists("k"), agent.private().aio.get("k", "mine")]
-    assert await asyncio.gather(*asked) == ["here", "there", True, "mine"]
-    assert seen.take() == [("k",)] * 4
+async def test_other_places_and_other_questions_are_asked_apart(store: Store, seen: Seen) -> None:
+    grants = (Grant(namespace="*"), Grant(space="team", namespace="*"))
+    with connect(store, scope=Scope(user="alice", agent="reader", grants=grants)) as agent:
+        other, team = agent.use_namespace("other"), agent.shared("team")
+        for place, values in ((agent, "abcd"), (other, "ABCD"), (team, "1234")):
+            await place.aio.set_many(dict(zip("abcd", values, strict=True)))
+        asked = [
+            *(agent.aio.get("a"), other.aio.get("b"), team.aio.get("c"), agent.private().aio.get("d", "mine")),
+            *(agent.aio.get_entry("b"), agent.aio.exists("absent"), agent.aio.get("c"), agent.aio.get("d")),
+        ]
+        ended = await asyncio.gather(*asked)
+    assert [getattr(each, "value", each) for each in ended] == ["a", "B", "3", "mine", "b", False, "c", "d"]
+    assert sorted(seen.take()) == [("a",), ("absent",), ("b",), ("b",), ("c",), ("c", "d"), ("d",)]
 
 
 async def test_every_read_of_one_key_is_counted(agent: ConnectedDataStore, store: Store) -> None:
