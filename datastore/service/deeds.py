@@ -55,8 +55,7 @@ def most(operation: Operation, *, reads: bool) -> int:
 def of(scope: Scope, operation: Operation, outcome: Answer | BaseException, *, reads: bool) -> Iterator[Deed]:
     """Give what was done or refused: a write always, a refusal always, a read where `reads` says so."""
     if isinstance(outcome, _REFUSALS):
-        said = replace(_base(scope, operation), operation=operation.op, key=_key(operation), outcome=outcome.code)
-        yield replace(said, number=_number(operation))
+        yield _failed(scope, operation, outcome)
         return
     match operation:
         case Apply():
@@ -107,6 +106,12 @@ def _number(operation: Operation) -> int | None:
     return None
 
 
+def _failed(scope: Scope, operation: Operation, outcome: Answer | BaseException) -> Deed:
+    """Return the one row for an operation that did not end well, however many keys it names."""
+    said = replace(_base(scope, operation), operation=operation.op, outcome=_failure(outcome))
+    return replace(said, key=_key(operation), number=_number(operation))
+
+
 def _failure(outcome: Answer | BaseException) -> str:
     """Return the word for what did not end well; what is no `Exception` cut it off."""
     if isinstance(outcome, DataStoreError):
@@ -144,16 +149,16 @@ def _size(mutation: Mutation) -> int | None:
 
 
 def _several(scope: Scope, operation: Clear | Copy, outcome: Answer | BaseException) -> Deed:
+    if not isinstance(outcome, Number):
+        return _failed(scope, operation, outcome)
     said = replace(_base(scope, operation), operation=operation.op, key=_key(operation))
-    if isinstance(outcome, Number):
-        return replace(said, number=outcome.number, outcome=DONE)
-    return replace(said, outcome=_failure(outcome))
+    return replace(said, number=outcome.number, outcome=DONE)
 
 
 def _reads(scope: Scope, operation: Operation, outcome: Answer | BaseException) -> Iterator[Deed]:
     said = replace(_base(scope, operation), operation=operation.op, outcome=DONE)
     if isinstance(outcome, BaseException):
-        yield replace(said, key=_key(operation), number=_number(operation), outcome=_failure(outcome))
+        yield _failed(scope, operation, outcome)
     elif isinstance(operation, Get) and isinstance(outcome, Found):
         yield from (_seen(said, each) for each in outcome.items)
         looked = set(operation.keys) - {each.key for each in outcome.items} - set(outcome.rest)

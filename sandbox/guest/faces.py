@@ -189,7 +189,7 @@ class Call(Coroutine[Any, Any, Any]):
 
     def send(self, value: Any) -> Any:
         """Go on, as a coroutine does."""
-        self._notes.pop(self._number, None)
+        self._started()
         return self._inner.send(value)
 
     def throw(self, *error: Any) -> Any:

@@ -428,7 +428,7 @@ class Verbs:
     # Requests.
 
     def _get(self, keys: list[str], detail: str) -> Request:
-        return within(self.space, {"namespace": self.namespace, "op": "get", "keys": keys, "detail": detail})
+        return self._here({"op": "get", "keys": keys, "detail": detail})
 
     def _scan(self, span: Span, detail: str) -> Request:
         return self._here({"op": "scan", "detail": detail, **span.request()})

@@ -39,8 +39,6 @@ CALLS: dict[str, tuple[str, ...]] = {
 }
 WITHOUT_OPTION = {"export"}
 """Its output is an archive, which is JSON whatever is asked for."""
-
-
 BEFORE = {"unblock": ("block", "--user", "bob"), "quota clear": ("quota", "set", *ALICE, "--keys", "9")}
 """What there must be for a command to have something to do."""
 SILENT = {"check"}

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -129,7 +130,7 @@ async def cold(store: Store) -> None:
     """Measure runs that start their own guest."""
     async with opened(store) as sandbox:
         for code, name, aim in ((ONE_CALL, "one store call", 44), (ONE_AWAITED, "one call awaited", None)):
-            times = [await timed(lambda code=code: one(sandbox, code)) for _ in range(25)]  # type: ignore[misc]
+            times = [await timed(partial(one, sandbox, code)) for _ in range(25)]
             line(f"cold run, {name}, median", statistics.median(times), "ms", aim)
 
 
@@ -151,7 +152,7 @@ async def warm(
         for _ in range(100):
             await sandbox._pool.full.wait()
             await asyncio.sleep(calm)
-            times.append(await timed(lambda: one(sandbox, code)))
+            times.append(await timed(partial(one, sandbox, code)))
     times.sort()
     shown = f"warm run, one {'call awaited' if code == ONE_AWAITED else 'store call'}, {name}"
     line(f"{shown}, median", statistics.median(times), "ms", aim)

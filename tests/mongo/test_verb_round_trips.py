@@ -117,7 +117,7 @@ async def test_a_thousand_entries_and_more_are_read_at_one_trip_a_page(agent: Co
     assert trips.take() == ["find"] * 6
 
 
-async def test_any_number_of_gets_that_begin_together_takes_two_trips(agent: ConnectedDataStore, trips: Trips) -> None:
+async def test_a_hundred_gets_that_begin_together_take_two_trips(agent: ConnectedDataStore, trips: Trips) -> None:
     assert await asyncio.gather(*(agent.aio.get(key) for key in HUNDRED)) == list(HUNDRED.values())
     assert trips.take() == ["find"] * 2
 

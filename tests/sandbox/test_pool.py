@@ -162,21 +162,14 @@ async def test_no_slot_is_used_twice(store: Store) -> None:
     assert set(pids) <= {guest.pid for guest in level.guests}
 
 
-async def test_a_slot_is_replaced_when_its_run_has_had_the_loop_for_a_while() -> None:
+@pytest.mark.parametrize(("size", "at_once"), [(2, False), (1, True)])
+async def test_only_the_last_slot_is_replaced_before_its_run_has_had_the_loop(size: int, at_once: bool) -> None:  # noqa: FBT001 - a case
     level = Staged()
-    async with opened(level, size=2) as pool:
+    async with opened(level, size=size) as pool:
         await full(pool)
         await pool.retire((await pool.take("alice", 30))[0])
-        assert (len(pool._starts), pool._later is None) == (0, False)
-        await level.reach(3)
-
-
-async def test_the_last_slot_is_replaced_at_once() -> None:
-    level = Staged()
-    async with opened(level, size=1) as pool:
-        await full(pool)
-        await pool.retire((await pool.take("alice", 30))[0])
-        assert (len(pool._starts), pool._later is None) == (1, True)
+        assert (len(pool._starts), pool._later is None) == (int(at_once), at_once)
+        await level.reach(size + 1)
 
 
 async def test_a_slot_that_a_run_was_given_as_it_gave_up_fills_the_pool_again() -> None:

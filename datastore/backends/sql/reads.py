@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     ColumnElement,
     Integer,
     Select,
@@ -44,20 +45,26 @@ Condition = ColumnElement[bool]
 
 def within(place: Place, prefix: str) -> list[Condition]:
     """Return the range of the entries of a place that have the prefix."""
-    return [*_inside(place), entries.c.key >= prefix, *_below(entries.c.key, prefix_end(prefix))]
+    here = _inside(place.owner, place.namespace)
+    return [*here, entries.c.key >= prefix, *_below(entries.c.key, prefix_end(prefix))]
 
 
-def _inside(place: Place) -> list[Condition]:
-    return [entries.c.owner == place.owner, entries.c.namespace == place.namespace]
+def _inside(owner: str | BindParameter[str], namespace: str | BindParameter[str]) -> list[Condition]:
+    return [entries.c.owner == owner, entries.c.namespace == namespace]
 
 
 def _below(column: ColumnElement[str], end: str | None) -> list[Condition]:
     return [] if end is None else [column < end]
 
 
-Shape = tuple[bool, bool, bool]
-"""What the statement for a span depends on: whether the lower bound is excluded, whether there is an upper one, and
-whether keys go backwards. Statements are made once for each: that takes longer than SQLite takes to answer them."""
+class Shape(NamedTuple):
+    """What the statement for a span depends on; it is made once for each, which takes as long as SQLite's answer."""
+
+    above: bool
+    """Whether the lower bound is excluded."""
+    bounded: bool
+    """Whether there is an upper one."""
+    backwards: bool
 
 
 def stretch(place: Place, span: Span, now: int) -> tuple[Shape, dict[str, object]]:
@@ -66,32 +73,30 @@ def stretch(place: Place, span: Span, now: int) -> tuple[Shape, dict[str, object
     Of two lower bounds the engine would seek to one and filter by the other, and it may well choose the prefix: each
     page would walk over all pages before it.
     """
-    low, high, after = span.prefix, span.end, span.after
-    above = after is not None and not span.reverse and after >= low
-    if after is not None and above:
-        low = after
-    elif after is not None and span.reverse:
-        high = after if high is None else min(after, high)
+    low, high, above = span.prefix, span.end, False
+    if span.after is not None and span.reverse:
+        high = span.after if high is None else min(span.after, high)
+    elif span.after is not None and span.after >= low:
+        low, above = span.after, True
     bounds = {"owner": place.owner, "namespace": place.namespace, "low": low, "high": high, "now": now}
-    return (above, high is not None, span.reverse), {**bounds, "most": span.limit, "rows": span.limit + 1}
+    return Shape(above, high is not None, span.reverse), {**bounds, "most": span.limit, "rows": span.limit + 1}
 
 
 @cache
 def page(shape: Shape, columns: tuple[ColumnElement[Any], ...]) -> Select[Any]:
     """Return the statement for a span in key order and one row more, which says whether there is a next page."""
-    above, bounded, backwards = shape
     key, low = entries.c.key, bindparam("low", type_=Text())
-    here = (entries.c.owner == bindparam("owner"), entries.c.namespace == bindparam("namespace"))
-    ends = (key > low if above else key >= low, *([key < bindparam("high")] if bounded else []))
+    here = _inside(bindparam("owner"), bindparam("namespace"))
+    ends = (key > low if shape.above else key >= low, *([key < bindparam("high")] if shape.bounded else []))
     living = select(*columns).where(*here, *ends, entries.c.expires_at > bindparam("now"))
-    return living.order_by(key.desc() if backwards else key).limit(bindparam("rows", type_=Integer()))
+    return living.order_by(key.desc() if shape.backwards else key).limit(bindparam("rows", type_=Integer()))
 
 
 @cache
 def values_page(shape: Shape) -> Select[Any]:
     """Return the statement for a page with values, cut at `PAGE_BYTES`; `found` is how many rows an uncut one has."""
     bounds = page(shape, (entries.c.id, entries.c.key, entries.c.size_bytes)).subquery("bounds")
-    return _cut(bounds, bounds.c.key.desc() if shape[2] else bounds.c.key)
+    return _cut(bounds, bounds.c.key.desc() if shape.backwards else bounds.c.key)
 
 
 def _cut(bounds: Subquery, order: ColumnElement[Any]) -> Select[Any]:
