@@ -19,7 +19,7 @@ from tests.world import SEPARATE, Servers, address
 WAIT_SECONDS = 120
 MOST = 8
 TRIALS = 20
-PATIENT = {"DATASTORE_OPERATION_TIMEOUT_SECONDS": "60"}
+PATIENT = {"DATASTORE_OPERATION_TIMEOUT_SECONDS": "60", "DATASTORE_CONNECT_TIMEOUT_SECONDS": "60"}
 Worker = subprocess.Popen[str]
 
 
@@ -46,7 +46,9 @@ def say(worker: Worker, line: str) -> None:
 
 def hear(worker: Worker) -> Any:
     assert worker.stdout is not None
-    return json.loads(worker.stdout.readline())
+    line = worker.stdout.readline()
+    assert line, worker.communicate()[1]
+    return json.loads(line)
 
 
 @pytest.fixture(scope="module")

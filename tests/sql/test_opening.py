@@ -8,10 +8,13 @@ import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import CursorResult
 
 from datastore.backends.sql import SqlBackend
+from datastore.backends.sql.runner import Job
 from datastore.document import Span
 from datastore.errors import ConfigurationError
 from tests.sql.words import HERE, apply, at, content, make, opened, put, read
@@ -110,6 +113,31 @@ async def test_every_commit_is_on_the_disk_before_it_is_acknowledged(file_store:
             for name in ("journal_mode", "synchronous", "fullfsync")
         }
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "fullfsync": 1}
+
+
+async def test_a_store_that_another_process_makes_while_this_one_looks_is_opened(
+    url: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    others: list[SqlBackend] = []
+    command = Job.command
+
+    async def met(job: Job, text: str) -> CursorResult[Any]:
+        result = await command(job, text)
+        if text == "PRAGMA application_id":
+            monkeypatch.undo()
+            others.append(await opened(url))
+        return result
+
+    monkeypatch.setattr(Job, "command", met)
+    store = await opened(url)
+
+    for number, each in enumerate((store, *others)):
+        assert (await apply(each, put(f"k{number}"))).changed == 1
+        await each.aclose()
+    assert len(others) == 1
 
 
 async def test_a_missing_index_is_made_again(url: str, path: Path) -> None:

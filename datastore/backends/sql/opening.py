@@ -52,10 +52,14 @@ async def _complete(runner: Runner, seconds: float) -> None:
 
 
 async def _look(job: Job) -> set[str]:
-    """Return the names of what is in the database, once it is known to be ours or empty."""
-    found = {str(row[0]) for row in await job.command("SELECT name FROM sqlite_master")}
-    mark = (await job.command("PRAGMA application_id")).scalar_one()
-    layout = (await job.command("PRAGMA user_version")).scalar_one()
+    """Return the names of what is in the database, once it is known to be ours or empty.
+
+    It looks at one moment: another process may be making it.
+    """
+    async with job.transaction():
+        found = {str(row[0]) for row in await job.command("SELECT name FROM sqlite_master")}
+        mark = (await job.command("PRAGMA application_id")).scalar_one()
+        layout = (await job.command("PRAGMA user_version")).scalar_one()
     if mark != _MARK and (found or mark or layout):
         raise ConfigurationError("it is another application's database. Name another file")
     if mark == _MARK and layout != _LAYOUT:
