@@ -41,7 +41,13 @@ def clock() -> ManualClock:
 @pytest.fixture
 async def agent(backend: MongoBackend, clock: ManualClock, trips: Trips) -> AsyncIterator[ConnectedDataStore]:
     """As where verbs are counted without quotas, but every write has one, and there is much room."""
-    store = Store(backend, clock=clock, flush_seconds=NEVER_FLUSH, overrides_seconds=NEVER_FLUSH)
+    store = Store(
+        backend,
+        clock=clock,
+        flush_seconds=NEVER_FLUSH,
+        overrides_seconds=NEVER_FLUSH,
+        fresh_seconds=NEVER_FLUSH,
+    )
     scope = Scope(user="alice", agent="a", limits=AMPLE)
     connected = connect(store, scope=scope).use_namespace("n")
     await connected.aio.set_many({f"left{i:03}": i for i in range(100)}, ttl_seconds=1)
