@@ -35,6 +35,7 @@ class Hosted:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._begun: Future[socket.socket] = Future()
         self._stop: asyncio.Event | None = None
+        self._stopped = False
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._serve(url, scope, settings)), name="datastore connection"
         )
@@ -44,6 +45,8 @@ class Hosted:
 
     async def _serve(self, url: str | None, scope: Scope, settings: Settings | None) -> None:
         self.loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        if self._stopped:
+            self._stop.set()
         try:
             async with open_store(url, settings=settings) as store:
                 broker = Broker(store, scope, _UNBOUNDED)
@@ -56,7 +59,8 @@ class Hosted:
             self._begun.set_exception(error)
 
     def stop(self) -> None:
-        """Ask the thread to end; from any thread, any number of times."""
+        """Ask the thread to end; from any thread, any number of times, also before it has begun."""
+        self._stopped = True
         if self._stop is not None and self.loop is not None and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._stop.set)
 
@@ -116,8 +120,8 @@ class HostedChannel(Channel):
 async def serve(broker: Broker, sock: socket.socket, store: Store) -> None:
     """Serve a greeted peer until it leaves or the store closes."""
     await broker.attach(sock)
-    store.attach(broker)
     try:
+        store.attach(broker)
         await broker.lost.wait()
     finally:
         store.detach(broker)
@@ -150,6 +154,10 @@ class _ExitWatch:
 
     def add(self, host: Hosted) -> None:
         with self._lock:
+            if not threading.main_thread().is_alive():  # Nobody watches any more.
+                raise NotSupported(
+                    "the main thread has ended, and connections end with it. Let it wait for this one: thread.join()."
+                )
             self._hosts.add(host)
             if self._watching != os.getpid():  # Threads do not survive a fork.
                 self._watching = os.getpid()
@@ -157,8 +165,9 @@ class _ExitWatch:
 
     def _watch(self) -> None:
         threading.main_thread().join()
-        for host in list(self._hosts):
-            host.stop()
+        with self._lock:
+            for host in self._hosts:
+                host.stop()
 
 
 _exit_watch: Final = _ExitWatch()

@@ -36,7 +36,8 @@ class Leases:
         for mutation, outcome in zip(mutations, answer["ok"]["outcomes"], strict=True):
             place = (request.get("space"), namespace, mutation["key"])
             if mutation["kind"] == "delete":
-                self._held.pop(place, None)
+                if mutation.get("if_version") in (None, self._held.get(place)):  # Else it is an earlier lease.
+                    self._held.pop(place, None)
             elif mutation["kind"] == "put" and outcome["applied"] and len(self._held) < _MOST:
                 self._held[place] = outcome["version"]
 

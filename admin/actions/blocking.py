@@ -139,22 +139,36 @@ async def begin(store: Store, user: str, found: Traces) -> Receipt:
     raise _changing(user)
 
 
+async def is_erasing(store: Store, user: str, receipt: Receipt) -> bool:
+    """Say whether an erasure still goes on; it does not, where somebody else called it as well and was faster.
+
+    Raises:
+        StoreUnavailable: the user was unblocked since, or another erasure was begun.
+    """
+    return (await _erasure(store, user, receipt))[0].erasing
+
+
 async def end(store: Store, user: str, receipt: Receipt) -> Receipt:
     """Keep the receipt of an erasure, and let its user's record forget the name.
 
     Raises:
         StoreUnavailable: somebody changed the record meanwhile; the erasure is to be called again.
     """
-    known, version = await look(store, user)
-    if known is None or known.receipt is None or known.receipt.id != receipt.id:
-        raise _changing(user)
-    if not known.erasing:
-        return known.receipt  # Somebody else called it as well, and was faster.
+    known, version = await _erasure(store, user, receipt)
+    if known.receipt is not None and not known.erasing:
+        return known.receipt
     ended = replace(receipt, ended_at=_now(store).isoformat(timespec="milliseconds"))
     await _write(store, user, RECEIPTS, _content(ended.id, ended.as_dict()))
     if not await _put(store, user, replace(known, user=None, receipt=ended), version):
         raise _changing(user)
     return ended
+
+
+async def _erasure(store: Store, user: str, receipt: Receipt) -> tuple[Block, str | None]:
+    known, version = await look(store, user)
+    if known is None or known.receipt is None or known.receipt.id != receipt.id:
+        raise _changing(user)
+    return known, version
 
 
 def _receipt(store: Store, user: str, found: Traces) -> Receipt:

@@ -7,6 +7,8 @@ Theory of operation:
 - Everything is removed at once, to lose no time, and once more after that wait, when nothing can come after it.
 - Every step removes whatever there is, some at a time, and leaves alone what is gone. So an erasure that was cut off
   anywhere goes on when it is called again, under the same receipt.
+- Two may be at it at once. Whoever comes later looks before each step whether the other has ended it: the user may have
+  been unblocked since, and have written anew.
 - The receipt is written last; the user stays blocked.
 """
 
@@ -132,6 +134,7 @@ async def erase(store: Store, user: str, settle_seconds: float, progress: Progre
 
 
 async def _remove(store: Store, user: str, receipt: Receipt, progress: Progress) -> None:
+    """Remove all that is there, while the user is being erased: it may be another's data once that has ended."""
     for step in STEPS:
-        while gone := await step(store, user, receipt):
+        while await blocking.is_erasing(store, user, receipt) and (gone := await step(store, user, receipt)):
             progress(gone)

@@ -110,7 +110,7 @@ class Audit:
             await self._wait(rows)
         else:
             self._free -= rows
-        self._inside += 1
+            self._inside += 1
 
     def note(self, done: Iterable[Deed], kept: int) -> None:
         """Put rows where room was kept, and give back the room that is left."""
@@ -194,20 +194,28 @@ class Audit:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _wait(self, rows: int) -> None:
-        """Wait for room, in turn; it is kept when this returns."""
+        """Wait for room, in turn; it is kept when this returns, and `_inside` counted it when it was given."""
         turn = asyncio.get_running_loop().create_future()
         self._queue.append((rows, turn))
         self._hurry.set()
         try:
             await asyncio.wait({turn}, timeout=self._wait_seconds)
         except asyncio.CancelledError:
-            self._give(0 if turn.cancel() else rows)
+            if not self._leave(turn):
+                self.note((), rows)
             raise
-        if turn.cancel():
-            self._give(0)
+        if self._leave(turn):
             raise StoreUnavailable(
                 "The audit log is not being written fast enough, or not at all, so nothing was done. Try again later."
             )
+
+    def _leave(self, turn: asyncio.Future[None]) -> bool:
+        """Wait no more; say whether that was in time: else room was given."""
+        if not turn.cancel():
+            return False
+        self._give(0)
+        self._wanted.set()
+        return True
 
     def _give(self, rows: int) -> None:
         """Give room back, and let in whoever it is enough for, in turn."""
@@ -216,6 +224,7 @@ class Audit:
             wanted, turn = self._queue.popleft()
             if not turn.cancelled():
                 self._free -= wanted
+                self._inside += 1
                 turn.set_result(None)
 
     async def _flush_forever(self) -> None:

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from datastore.document import Place, moment
 from datastore.entry import Entry
-from datastore.errors import NotSupported
+from datastore.errors import NotSupported, StoreUnavailable
 from datastore.metering import WRITTEN
 from datastore.models import NO_LIMITS, Limits, Scope, operator_scope
 from datastore.operations import (
@@ -101,6 +101,7 @@ class Store:
         self._crowds = crowds.Crowds()
         self._home = (os.getpid(), asyncio.get_running_loop())
         self._dependents: set[Dependent] = set()
+        self._closing = False
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -167,7 +168,13 @@ class Store:
         await self._tracking.flush()
 
     def attach(self, dependent: Dependent) -> None:
-        """Remember something that uses this store and is to be closed before it."""
+        """Remember something that uses this store and is to be closed before it.
+
+        Raises:
+            StoreUnavailable: the store is closed, or being closed.
+        """
+        if self._closing:
+            raise StoreUnavailable("The store is closed, so nothing new can use it. Open it anew.")
         self._dependents.add(dependent)
 
     def detach(self, dependent: Dependent) -> None:
@@ -180,6 +187,7 @@ class Store:
         Raises:
             StoreUnavailable: rows of the audit log are lost.
         """
+        self._closing = True
         async with AsyncExitStack() as closing:  # From the last to the first, whichever fails.
             for part in (self.engine, self.audit, self._tracking, self.quotas, self.blocks, self._watching):
                 closing.push_async_callback(part.aclose)

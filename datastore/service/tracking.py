@@ -39,6 +39,7 @@ class Tracking:
         self._dropped = 0
         self._waiting = asyncio.Event()
         self._flushing = asyncio.Lock()
+        self._flushes: set[asyncio.Task[None]] = set()
         self._task = asyncio.create_task(self._flush_forever(), name="datastore access flush")
 
     def saw(self, scope: Scope, operation: Operation, outcome: Answer | BaseException, seconds: float) -> None:  # noqa: ARG002 - the port's signature
@@ -77,7 +78,16 @@ class Tracking:
             del self._pending[mark]
 
     async def flush(self) -> None:
-        """Write what is pending; where the engine does not answer, it stays pending."""
+        """Write what is pending; where the engine does not answer, it stays pending.
+
+        Whoever is cancelled leaves the writing to go on: what is on its way may be written, and must not be so twice.
+        """
+        task = asyncio.create_task(self._flush(), name="datastore access flush")
+        self._flushes.add(task)
+        task.add_done_callback(self._flushes.discard)
+        await asyncio.shield(task)
+
+    async def _flush(self) -> None:
         async with self._flushing:
             batch, self._pending = self._pending, {}
             if not batch:

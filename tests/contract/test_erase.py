@@ -24,7 +24,7 @@ from datastore.backends.sql.noted import changes, horizons
 from datastore.backends.sql.schema import entries
 from datastore.document import Place, Span
 from datastore.entry import Entry
-from datastore.errors import AccessDenied, InvalidArgument
+from datastore.errors import AccessDenied, InvalidArgument, StoreUnavailable
 from datastore.operations import Apply, Delete, Put, Watch
 from datastore.ports import Actor, Requirement, Traces
 from datastore.service import overrides
@@ -256,6 +256,19 @@ def test_a_user_cannot_be_unblocked_while_it_is_being_erased(the_world: World, m
             erased(the_world, "alice")
     with pytest.raises(InvalidArgument, match="datastore admin erase --user alice"):
         the_world.loop.run(blocking.unblock(the_world.store, "alice"))
+
+
+def test_an_erasure_that_another_has_ended_leaves_what_its_user_wrote_after_it_was_unblocked(the_world: World) -> None:
+    fill(the_world, "alice")
+    store, run = the_world.store, the_world.loop.run
+    receipt = run(blocking.begin(store, "alice", run(store.engine.traces("alice"))))
+    run(erase.erase(store, "alice", 0))
+    run(blocking.unblock(store, "alice"))
+    agent = the_world.agent("alice")
+    agent.set("anew", 1)
+    with pytest.raises(StoreUnavailable, match="somebody else blocks, unblocks or erases"):
+        run(erase._remove(store, "alice", receipt, lambda _: None))
+    assert agent.get("anew") == 1
 
 
 def test_whoever_waits_for_a_change_when_its_user_is_blocked_is_not_told_of_it(

@@ -1,19 +1,26 @@
-"""What a quota costs on a real server: nothing where there is none, and one trip more before the answer with one."""
+"""What a quota costs on a real server, and that it holds whatever comes between two steps of a reservation."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
 import pymongo
 import pytest
 
-from datastore import Limits, Scope, values
+from datastore import Limits, Scope, Settings, values
 from datastore.backends.mongo import MongoBackend
+from datastore.backends.mongo.batch import Batch
+from datastore.backends.mongo.reservations import Request, Reservations
+from datastore.errors import QuotaExceeded
+from datastore.ports import Change
+from datastore.quotas import Amount, Ceiling, Quota
 from datastore.service.store import Store
 from sandbox import ConnectedDataStore, connect
 from tests.mongo.test_verb_round_trips import COSTS, HUNDRED, Call
-from tests.mongo.words import Trips
+from tests.mongo.words import HERE, NOW, RealClock, Trips, at, write
 from tests.world import NEVER_FLUSH, ManualClock
 
 AMPLE = Limits(user_bytes=10**9, user_keys=10**6, namespace_bytes=10**9, namespace_keys=10**6)
@@ -101,3 +108,70 @@ async def test_every_mark_is_taken_away_and_what_is_counted_is_no_less_than_what
         assert each["marks"] == {}
         assert each["bytes"] >= usage[name.partition(":")[2]]["bytes"]
         assert each["keys"] >= usage[name.partition(":")[2]]["keys"]
+
+
+TEN: Final = Quota(Ceiling(None, 10), Ceiling())
+
+
+@pytest.fixture
+async def other(url: str) -> AsyncIterator[MongoBackend]:
+    """Another host."""
+    opened = await MongoBackend.open(url, Settings(), RealClock())
+    yield opened
+    await opened.aclose()
+
+
+async def test_what_another_host_wrote_while_the_counters_are_summed_up_counts_when_it_meets_the_quota(
+    backend: MongoBackend, other: MongoBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sums = Reservations._sums
+
+    async def overtaken(self: Reservations, request: Request) -> dict[str, Amount]:
+        monkeypatch.undo()
+        held = await sums(self, request)
+        await other.apply(HERE, [write(f"free{number}") for number in range(5)], at())
+        await other._reservations._close(HERE.owner)
+        return held
+
+    monkeypatch.setattr(Reservations, "_sums", overtaken)
+    await filled(backend)
+
+
+async def test_a_write_without_a_quota_that_ends_while_the_first_quota_is_met_counts(
+    backend: MongoBackend, other: MongoBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another host sums up the counters in the very moment after this one has closed them."""
+    await other.apply(HERE, [write("theirs")], replace(at(), quota=TEN))
+    run, close, begun, release = Batch.run, Reservations._close, asyncio.Event(), asyncio.Event()
+
+    async def slow(self: Batch, changes: Sequence[Change]) -> Any:
+        begun.set()
+        await release.wait()
+        return await run(self, changes)
+
+    monkeypatch.setattr(Batch, "run", slow)
+    free = asyncio.create_task(backend.apply(HERE, [write(f"free{number}") for number in range(5)], at()))
+    await begun.wait()
+    monkeypatch.undo()
+
+    async def answered_late(self: Reservations, owner: str) -> None:
+        monkeypatch.undo()
+        await close(self, owner)
+        await other.apply(HERE, [write("theirs too")], replace(at(), quota=TEN))
+        release.set()
+        await free
+
+    monkeypatch.setattr(Reservations, "_close", answered_late)
+    await filled(backend)
+
+
+async def filled(backend: MongoBackend) -> None:
+    """Write until there is no room, and see that there are ten keys then."""
+
+    async def fill() -> None:
+        for number in range(20):
+            await backend.apply(HERE, [write(f"k{number}")], replace(at(), quota=TEN))
+
+    with pytest.raises(QuotaExceeded):
+        await fill()
+    assert (await backend.usage(HERE.owner, NOW))[HERE.namespace].keys == 10

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from datastore import Scope, open_store
+from datastore import Scope, names, open_store
 from datastore.errors import (
     ConfigurationError,
     InvalidArgument,
@@ -32,6 +32,7 @@ from datastore.errors import (
     ValueNotStorable,
 )
 from sandbox import ConnectedDataStore, RunLimits, connect, inject, serve
+from sandbox.broker import Broker
 from sandbox.guest.channel import Channel
 from sandbox.guest.verbs import DataStore
 
@@ -113,6 +114,62 @@ os.waitpid(child, 0)
 print(store.get("k"))
 """
     assert script(code, url).stdout == "this data_store was made before a fork. Connect again in the child.\n1\n"
+
+
+def test_a_thread_that_connects_after_the_main_thread_has_ended_is_told_so_and_the_process_ends(url: str) -> None:
+    code = """
+import sys, threading, sandbox
+
+def later():
+    threading.main_thread().join()
+    try:
+        sandbox.connect(sys.argv[1], user="alice", agent="late")
+    except Exception as error:
+        print(type(error).__name__, error)
+
+store = sandbox.connect(sys.argv[1], user="alice", agent="a")
+threading.Thread(target=later).start()
+"""
+    done = script(code, url)
+    said = "the main thread has ended, and connections end with it. Let it wait for this one: thread.join()."
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"NotSupported {said}\n", "")
+
+
+def test_a_connection_that_begins_while_the_main_thread_ends_keeps_no_process_alive(url: str) -> None:
+    code = """
+import sys, threading, sandbox, sandbox.hosts as hosts
+serve, begun = hosts.Hosted._serve, threading.Event()
+
+async def late(self, *arguments):
+    begun.set()
+    threading.main_thread().join()
+    while not self._stopped:
+        pass
+    await serve(self, *arguments)
+
+hosts.Hosted._serve, held = late, []
+threading.Thread(target=lambda: held.append(sandbox.connect(sys.argv[1], user="alice", agent="a"))).start()
+begun.wait()
+"""
+    done = script(code, url)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_lock_that_was_released_too_late_is_still_given_back_to_others(url: str) -> None:
+    def lease(store: ConnectedDataStore, **facts: Any) -> Any:
+        mutation = {"key": names.LEASE + "job", **facts}
+        request = {"op": "apply", "namespace": names.LOCKS + "default", "mutations": [mutation]}
+        return store._channel.call(request)["outcomes"][0]
+
+    first = {"kind": "put", "value": None, "if_absent": True}
+    with connect(url, user="alice", agent="a") as store:
+        expired = lease(store, **first, ttl_seconds=0.001)
+        while not (taken := lease(store, **first, ttl_seconds=600))["applied"]:
+            pass
+        assert not lease(store, kind="delete", if_version=expired["version"])["applied"]
+    with connect(url, user="alice", agent="b") as other:
+        assert taken["applied"]
+        assert lease(other, **first, ttl_seconds=1)["applied"]
 
 
 def test_a_closed_data_store_says_so(url: str) -> None:
@@ -258,6 +315,27 @@ async def test_serve_is_the_door_of_a_hosts_own_sandbox(url: str) -> None:
         serving = asyncio.create_task(serve(theirs, Scope(user="alice", agent="a"), store=store))
         assert await asyncio.to_thread(guest, ours) == 1
         await asyncio.wait_for(serving, 30)
+
+
+async def test_a_peer_that_comes_while_the_store_is_closed_is_not_served(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attach, there, closed = Broker.attach, asyncio.Event(), asyncio.Event()
+
+    async def slow(self: Broker, sock: socket.socket) -> None:
+        await attach(self, sock)
+        there.set()
+        await closed.wait()
+
+    monkeypatch.setattr(Broker, "attach", slow)
+    ours, theirs = socket.socketpair()
+    with ours:
+        async with open_store(url) as store:
+            serving = asyncio.create_task(serve(theirs, Scope(user="alice", agent="a"), store=store))
+            await there.wait()
+        closed.set()
+        with pytest.raises(StoreUnavailable, match="The store is closed"):
+            await asyncio.wait_for(serving, 30)
 
 
 async def test_serve_holds_its_budgets(url: str) -> None:

@@ -221,6 +221,15 @@ async def test_what_cannot_be_noted_in_time_is_refused_before_it_is_done() -> No
         assert keys.items == ("a", "b", "d")  # type: ignore[union-attr]  # what a scan answers
 
 
+async def test_who_gets_room_while_the_store_is_closed_is_noted() -> None:
+    async with audited(most=2) as store:
+        await store.execute(ALICE, put("a", "b"))
+        late = asyncio.create_task(store.execute(ALICE, put("c")))
+        await asyncio.sleep(0)
+        await asyncio.gather(late, store.audit.aclose())
+        assert [row.deed.key for row in await store.engine.trail("", 1000)] == ["a", "b", "c"]
+
+
 async def test_a_caller_that_gives_up_waiting_leaves_its_room_to_others() -> None:
     async with audited(flush_seconds=0.01, most=2) as store:
         held = Held(store)

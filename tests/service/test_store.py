@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 from datastore import Scope, open_store
 from datastore.dispatch import dispatch
 from datastore.document import Place, prefix_end
-from datastore.errors import ConfigurationError, NotSupported
+from datastore.errors import ConfigurationError, NotSupported, StoreUnavailable
 from datastore.operations import Apply, Count, Get, Put
+from datastore.ports import Access
 
 ALICE = Scope(user="alice", agent="a")
 
@@ -130,3 +132,40 @@ def test_an_id_is_owner_namespace_and_key_and_never_ambiguous(
 )
 def test_a_prefix_ends_before_the_first_string_beyond_it(prefix: str, end: str | None) -> None:
     assert prefix_end(prefix) == end
+
+
+async def test_reads_are_counted_once_although_their_writing_was_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine has written them, and its answer is on its way."""
+    async with open_store(f"sqlite:///{tmp_path / 'a.db'}") as store:
+        await store.execute(ALICE, Apply(namespace="n", mutations=(Put(key="k", value=1),)))
+        record, written, answer = store.engine.record, asyncio.Event(), asyncio.Event()
+
+        async def slow(accesses: Sequence[Access]) -> None:
+            await record(accesses)
+            written.set()
+            await answer.wait()
+
+        monkeypatch.setattr(store.engine, "record", slow)
+        await store.execute(ALICE, Get(namespace="n", keys=("k",)))
+        flushing = asyncio.create_task(store.flush())
+        await written.wait()
+        flushing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await flushing
+        answer.set()
+        await store.flush()
+        found: Any = await store.execute(ALICE, Get(namespace="n", keys=("k",), detail="entry"))
+        assert found.items[0].access_count == 1
+
+
+async def test_nothing_new_may_use_a_store_that_is_closed() -> None:
+    class Dependent:
+        async def close(self) -> None:
+            """Nothing is open."""
+
+    async with open_store("sqlite://") as store:
+        pass
+    with pytest.raises(StoreUnavailable, match="Open it anew"):
+        store.attach(Dependent())

@@ -9,8 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from datastore.backends.sql import SqlBackend, journal, noted
+from datastore.backends.sql.runner import Job
 from datastore.document import Interest, Place
 from datastore.errors import PastGone
 from datastore.ports import Access, Position, Removal, Renewal
@@ -90,6 +92,46 @@ async def test_changes_go_after_a_day_and_a_cursor_from_before_is_told_so(store:
     assert await store._journal.trim(tomorrow + timedelta(hours=1)) == 1
     with pytest.raises(PastGone):
         await told(store, before)
+
+
+async def test_what_another_process_writes_while_it_is_found_what_is_old_stays(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, other = await opened(url), await opened(url)
+    await apply(other, put("a"), put("b"))
+    before = await other.head()
+    head = journal._head
+
+    async def late(job: Job) -> int:
+        await apply(other, put("c"), put("d"))
+        return await head(job)
+
+    monkeypatch.setattr(journal, "_head", late)
+    trimmed = await host._journal.trim(datetime.now(UTC) + journal.RETENTION + timedelta(hours=1))
+    monkeypatch.undo()
+    assert trimmed == 1
+    assert await told(other, before) == [("c", "v1"), ("d", "v1")]
+    await host.aclose()
+    await other.aclose()
+
+
+async def test_an_owner_who_is_forgotten_while_garbage_is_collected_is_not_named_again(
+    store: SqlBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await apply(store, put("a"), put("b"))
+
+    async def decided(_job: Job, _before: int) -> list[tuple[str, int]]:
+        return [(HERE.owner, 1)]
+
+    monkeypatch.setattr(journal, "_cuts", decided)
+    while await store.forget(HERE.owner):
+        pass
+    assert await store._journal.trim(at(0)) == 0
+
+    async def owners(job: Job) -> list[str]:
+        return list((await job.execute(select(noted.horizons.c.owner))).scalars())
+
+    assert HERE.owner not in await store._runner.run(owners, writes=False)
 
 
 async def test_an_owner_with_many_changes_loses_the_oldest_and_nobody_else_does(

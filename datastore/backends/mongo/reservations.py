@@ -58,6 +58,8 @@ _PATIENCE: Final = 6
 """How often a reservation looks whether the marks of others are gone, before it keeps new ones away."""
 _MOST_KNOWN: Final = 10_000
 _UNLIMITED: Final = Quota()
+_UNSETTLED: Final = "?"
+"""What is known of an owner whose first quota is just being met; no quota's `since` is this."""
 _NEW: Final[Document] = {"bytes": 0, "keys": 0, "seq": 0, "closed": True, "marks": {}}
 """A counter that was not set yet, from which nothing can be reserved."""
 
@@ -233,6 +235,7 @@ class Reservations:
         owner, known = request.owner, self._known.get(request.owner)
         since = known if known is not None and request.quota is _UNLIMITED else request.quota.since
         if known != since:
+            self._known.setdefault(owner, _UNSETTLED)  # A write that ends meanwhile closes the counters too.
             await self._close(owner)
         self._known[owner] = since
         self._known.move_to_end(owner)
@@ -248,8 +251,9 @@ class Reservations:
                     await self._close(owner)
 
     async def _close(self, owner: str) -> None:
+        """Have the counters summed up anew; a sum that was made before does not count."""
         with errors.translated(write=False):
-            await self._counters.update_many(_every(owner), {"$set": {"closed": True}})
+            await self._counters.update_many(_every(owner), {"$set": {"closed": True}, "$inc": {"seq": 1}})
 
     async def _written(
         self,

@@ -5,7 +5,8 @@ Theory of operation:
 - Whoever follows reads on from the last number. A commit of this process wakes it at once; those of other processes
   are found by looking every LOOK_SECONDS.
 - Changes go when they are older than RETENTION, and of an owner all but the latest MOST_ROWS. The horizon is moved in
-  the transaction that removes them, and whoever reads looks at it in the same moment, so no gap goes unseen.
+  the transaction that removes them, and whoever reads looks at it in the same moment, so no gap goes unseen. It is
+  moved only if something goes: of an owner who was forgotten meanwhile, nothing is written anew.
 """
 
 from __future__ import annotations
@@ -131,29 +132,32 @@ def _logged(row: Row[Any]) -> Logged:
 
 
 async def _cuts(job: Job, before: int) -> list[tuple[str, int]]:
-    """Return up to which number changes are to go, by owner."""
-    oldest = select(changes.c.seq).where(changes.c.at >= before).order_by(changes.c.seq).limit(1)
-    first = (await job.execute(oldest)).scalar_one_or_none()
-    last = await _head(job)
-    cut = (last if first is None else first) - 1
-    found = (await job.execute(select(changes.c.seq).where(changes.c.seq <= cut).limit(1))).first()
-    cuts = [(EVERYONE, cut)] if found else []
-    many = select(changes.c.owner).group_by(changes.c.owner).having(func.count() > MOST_ROWS)
-    for (owner,) in (await job.execute(many)).all():
-        newest = select(changes.c.seq).where(changes.c.owner == owner).order_by(changes.c.seq.desc())
-        cuts.append((owner, (await job.execute(newest.limit(1).offset(MOST_ROWS))).scalar_one()))
-    return cuts
+    """Return up to which number changes are to go, by owner, all as of one moment: others write on."""
+    async with job.transaction():
+        oldest = select(changes.c.seq).where(changes.c.at >= before).order_by(changes.c.seq).limit(1)
+        first = (await job.execute(oldest)).scalar_one_or_none()
+        last = await _head(job)
+        cut = (last if first is None else first) - 1
+        found = (await job.execute(select(changes.c.seq).where(changes.c.seq <= cut).limit(1))).first()
+        cuts = [(EVERYONE, cut)] if found else []
+        many = select(changes.c.owner).group_by(changes.c.owner).having(func.count() > MOST_ROWS)
+        for (owner,) in (await job.execute(many)).all():
+            newest = select(changes.c.seq).where(changes.c.owner == owner).order_by(changes.c.seq.desc())
+            cuts.append((owner, (await job.execute(newest.limit(1).offset(MOST_ROWS))).scalar_one()))
+        return cuts
 
 
 async def _remove(job: Job, owner: str, cut: int) -> int:
-    """Move the horizon, and remove one batch of what lies before it; return how many changes went."""
+    """Remove one batch of changes, and move the horizon behind all of them; return how many went."""
     theirs = [] if owner == EVERYONE else [changes.c.owner == owner]
     some = select(changes.c.seq).where(*theirs, changes.c.seq <= cut).order_by(changes.c.seq).limit(BATCH_ROWS)
     async with job.transaction():
-        await move_horizon(job, owner, cut)
+        removed = (await job.execute(delete(changes).where(changes.c.seq.in_(some)))).rowcount
+        if removed:
+            await move_horizon(job, owner, cut)
         if owner == EVERYONE:
             await job.execute(delete(horizons).where(horizons.c.owner != EVERYONE, horizons.c.seq <= cut))
-        return (await job.execute(delete(changes).where(changes.c.seq.in_(some)))).rowcount
+        return removed
 
 
 async def move_horizon(job: Job, owner: str, cut: int) -> None:
