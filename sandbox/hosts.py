@@ -118,7 +118,11 @@ class HostedChannel(Channel):
 
 
 async def serve(broker: Broker, sock: socket.socket, store: Store) -> None:
-    """Serve a greeted peer until it leaves or the store closes."""
+    """Serve a greeted peer until it leaves or the store closes.
+
+    Raises:
+        StoreUnavailable: the store is closed already.
+    """
     await broker.attach(sock)
     try:
         store.attach(broker)

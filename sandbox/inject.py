@@ -84,6 +84,9 @@ async def serve(sock: socket.socket, scope: Scope, *, store: Store, limits: RunL
         scope: who the peer is.
         store: open, in this event loop.
         limits: budgets of the connection; its wall time, processor time and memory are yours to bound.
+
+    Raises:
+        StoreUnavailable: the store is closed.
     """
     broker = Broker(store, scope, limits or RunLimits())
     sock.setblocking(False)

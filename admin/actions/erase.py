@@ -134,7 +134,7 @@ async def erase(store: Store, user: str, settle_seconds: float, progress: Progre
 
 
 async def _remove(store: Store, user: str, receipt: Receipt, progress: Progress) -> None:
-    """Remove all that is there, while the user is being erased: it may be another's data once that has ended."""
+    """Remove all that is there, as long as the user is being erased: what comes after that was written anew."""
     for step in STEPS:
         while await blocking.is_erasing(store, user, receipt) and (gone := await step(store, user, receipt)):
             progress(gone)

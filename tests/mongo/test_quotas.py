@@ -17,11 +17,10 @@ from datastore.backends.mongo.reservations import Request, Reservations
 from datastore.errors import QuotaExceeded
 from datastore.ports import Change
 from datastore.quotas import Amount, Ceiling, Quota
-from datastore.service.store import Store
 from sandbox import ConnectedDataStore, connect
 from tests.mongo.test_verb_round_trips import COSTS, HUNDRED, Call
-from tests.mongo.words import HERE, NOW, RealClock, Trips, at, write
-from tests.world import NEVER_FLUSH, ManualClock
+from tests.mongo.words import HERE, NOW, RealClock, Trips, at, still, write
+from tests.world import ManualClock
 
 AMPLE = Limits(user_bytes=10**9, user_keys=10**6, namespace_bytes=10**9, namespace_keys=10**6)
 WANTED = (
@@ -48,13 +47,7 @@ def clock() -> ManualClock:
 @pytest.fixture
 async def agent(backend: MongoBackend, clock: ManualClock, trips: Trips) -> AsyncIterator[ConnectedDataStore]:
     """As where verbs are counted without quotas, but every write has one, and there is much room."""
-    store = Store(
-        backend,
-        clock=clock,
-        flush_seconds=NEVER_FLUSH,
-        overrides_seconds=NEVER_FLUSH,
-        fresh_seconds=NEVER_FLUSH,
-    )
+    store = still(backend, clock)
     scope = Scope(user="alice", agent="a", limits=AMPLE)
     connected = connect(store, scope=scope).use_namespace("n")
     await connected.aio.set_many({f"left{i:03}": i for i in range(100)}, ttl_seconds=1)

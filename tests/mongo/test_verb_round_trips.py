@@ -14,7 +14,7 @@ from datastore.errors import AccessDenied, InvalidName, ValueNotStorable
 from datastore.service.audit import Audit
 from datastore.service.store import Store
 from sandbox import ConnectedDataStore, connect
-from tests.mongo.words import Trips
+from tests.mongo.words import Trips, still
 from tests.world import NEVER_FLUSH, ManualClock
 
 HUNDRED = {f"k{i:03}": i for i in range(100)}
@@ -27,13 +27,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def store(backend: MongoBackend, clock: ManualClock) -> AsyncIterator[Store]:
-    opened = Store(
-        backend,
-        clock=clock,
-        flush_seconds=NEVER_FLUSH,
-        overrides_seconds=NEVER_FLUSH,
-        fresh_seconds=NEVER_FLUSH,
-    )
+    opened = still(backend, clock)
     yield opened
     await opened.aclose()
 
@@ -136,15 +130,7 @@ async def test_all_reads_between_two_flushes_are_written_in_one_trip(
 async def test_the_audit_log_adds_no_trip_before_an_answer_and_one_for_all_rows_of_a_flush(
     backend: MongoBackend, clock: ManualClock, trips: Trips
 ) -> None:
-    audit = Audit(backend, clock, "all", flush_seconds=NEVER_FLUSH)
-    store = Store(
-        backend,
-        clock=clock,
-        flush_seconds=NEVER_FLUSH,
-        audit=audit,
-        overrides_seconds=NEVER_FLUSH,
-        fresh_seconds=NEVER_FLUSH,
-    )
+    store = still(backend, clock, Audit(backend, clock, "all", flush_seconds=NEVER_FLUSH))
     agent = connect(store, user="alice", agent="a").use_namespace("n")
     await store.blocks.refuse("alice")
     await store.quotas.overrides.look()
@@ -159,7 +145,7 @@ async def test_the_audit_log_adds_no_trip_before_an_answer_and_one_for_all_rows_
     ):
         await call()
         assert trips.take() == commands
-    await audit.flush()
+    await store.audit.flush()
     [command] = trips.commands
     assert (command["update"], len(command["updates"])) == ("entries.audit", 1 + 1 + 100 + 100 + 101 + 1)
     await store.aclose()

@@ -13,9 +13,13 @@ from pymongo.monitoring import (
 )
 
 from datastore import values
+from datastore.backends.mongo import MongoBackend
 from datastore.document import Place, moment
 from datastore.entry import NEVER
-from datastore.ports import Actor, Increment, Write
+from datastore.ports import Actor, Clock, Increment, Write
+from datastore.service.audit import Audit
+from datastore.service.store import Store
+from tests.world import NEVER_FLUSH
 
 HERE = Place("alice", "notes")
 NOW = moment(datetime.now(UTC))
@@ -37,6 +41,18 @@ def at(now: datetime = NOW, agent: str = "writer") -> Actor:
 def write(key: str, value: Any = "text", version: str = "v1", **facts: Any) -> Write:
     """Return a put that never expires, unless the facts say so."""
     return Write(key, value, values.size(value), version, **{"expires_at": NEVER, **facts})
+
+
+def still(backend: MongoBackend, clock: Clock, audit: Audit | None = None) -> Store:
+    """Return a store that sends nothing by itself, so that what a call costs can be counted."""
+    return Store(
+        backend,
+        clock=clock,
+        flush_seconds=NEVER_FLUSH,
+        overrides_seconds=NEVER_FLUSH,
+        fresh_seconds=NEVER_FLUSH,
+        audit=audit,
+    )
 
 
 def increment(key: str, initial: int = 0) -> Increment:
