@@ -1,5 +1,7 @@
 """Who may touch what. Asked for every operation, before the engine is; a rule that cannot decide refuses.
 
+An operation or a mutation of a type that is not named here is refused, also to a scope that may do everything.
+
 An agent says `self` or `self.NAME`, and which stored namespace that is follows from the scope alone, as do its rights,
 which are on stored names. A name that begins with `@` is made by the host and refused from agents. A grant that has
 ended gives nothing, by the time that the store's clock tells.
@@ -10,7 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Final
+from typing import Final, Never
 
 from datastore import grants, names
 from datastore.document import Place
@@ -44,7 +46,8 @@ def require(scope: Scope, operation: Operation, now: datetime) -> None:
     """Refuse an operation that the scope's grants do not cover at this time.
 
     Raises:
-        AccessDenied: names the namespace, the access that is missing, and what is granted.
+        AccessDenied: names the namespace, the access that is missing, and what is granted; or the operation is of a
+            type that no rule is about.
         InvalidName: a namespace is not one that an agent may name.
     """
     if isinstance(operation, (Namespaces, GetUsage)):
@@ -105,7 +108,10 @@ def _locks_by(mutation: Mutation) -> bool:
             return mutation.key.startswith(names.LEASE) and kept
         case Delete():
             return mutation.key.startswith(names.LEASE) and mutation.if_version is not None
-    return mutation.key.startswith(names.LEASE)  # A check.
+        case Check():
+            return mutation.key.startswith(names.LEASE)
+        case _:
+            raise _unknown(mutation)
 
 
 def _is_token(value: object) -> bool:
@@ -123,6 +129,18 @@ def _needs(operation: Operation) -> Iterator[tuple[str, Access]]:
         case Copy():
             yield operation.namespace, "read"
             yield operation.target, "write"
+        case Namespaces() | GetUsage():
+            return  # `_require_any` decides about these.
+        case _:
+            raise _unknown(operation)
+
+
+def _unknown(asked: Never) -> AccessDenied:
+    """Return the refusal of what no rule is about; the type checker finds that it never happens."""
+    return AccessDenied(
+        f"the access policy has no rule for {type(asked).__name__}, so nothing was read or written. "
+        "Use one of the documented operations."
+    )
 
 
 def home(scope: Scope, operation: Apply, mutation: Mutation) -> Place:
@@ -149,7 +167,10 @@ def _asks(mutation: Mutation) -> bool:
             return mutation.if_version is not None or mutation.if_absent
         case Delete() | Touch():
             return mutation.if_version is not None
-    return isinstance(mutation, (Incr, Check))
+        case Incr() | Check():
+            return True
+        case _:
+            raise _unknown(mutation)
 
 
 def _allowed(scope: Scope, there: Place, access: Access, now: datetime) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal, cast
 
 import pytest
 from pydantic import ValidationError
@@ -20,6 +20,8 @@ from datastore.operations import (
     Delete,
     Get,
     GetUsage,
+    Mutation,
+    Named,
     Namespaces,
     Operation,
     Put,
@@ -79,6 +81,45 @@ def test_without_a_grant_nothing_is_allowed(operation: Operation) -> None:
     for grants in ((), (Grant(namespace="other"),), (Grant(namespace="nn*"),), (Grant(namespace="self.*"),)):
         with pytest.raises(AccessDenied):
             policy.require(scope(*grants), operation, NOW)
+
+
+class Peek(Named):
+    """An operation that nobody has told the policy about."""
+
+    op: Literal["peek"] = "peek"
+    namespace: str = "n"
+
+
+class Swap(Named):
+    """A mutation that nobody has told the policy about."""
+
+    kind: Literal["swap"] = "swap"
+    namespace: str | None = None
+    key: str = "k"
+
+
+def holding(mutation: object, namespace: str = "n") -> Apply:
+    """Return an `Apply` as no parser makes it."""
+    return Apply.model_construct(namespace=namespace, mutations=(cast("Mutation", mutation),))
+
+
+UNKNOWN = [
+    pytest.param(cast("Operation", Peek()), "Peek", id="operation"),
+    pytest.param(holding(Swap()), "Swap", id="mutation"),
+    pytest.param(holding(Swap(), "@locks/n"), "Swap", id="mutation of a lock"),
+]
+SCOPES = [
+    pytest.param(scope(Grant(namespace="*")), id="everything granted"),
+    pytest.param(scope(), id="nothing granted"),
+    pytest.param(operator_scope("alice", "operator"), id="operator"),
+]
+
+
+@pytest.mark.parametrize(("operation", "name"), UNKNOWN)
+@pytest.mark.parametrize("acting", SCOPES)
+def test_what_the_policy_does_not_know_is_refused(operation: Operation, name: str, acting: Scope) -> None:
+    with pytest.raises(AccessDenied, match=rf"no rule for {name}, so nothing was read or written"):
+        policy.require(acting, operation, NOW)
 
 
 @pytest.mark.parametrize(
