@@ -1,11 +1,11 @@
 # Every target sets up what it needs on a bare machine; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check bench-sandbox bench-archive format clean
+.PHONY: help setup demo test test-slow lint check bench-sandbox bench-archive format clean
 python := .venv/bin/python
-# One process more than there are processors: tests of processes wait for what has to come first.
-workers := $(shell echo $$(( $$(nproc) < 4 ? $$(nproc) + 1 : 4 )))
-# What measures, or counts what is on the machine, is tested alone; the rest on several processors, file by file.
-alone := tests/attacks tests/sandbox/test_flood.py tests/sandbox/test_neighbours.py
+pytest := $(python) -m pytest --durations 20
+# More processes than processors: some tests wait for a time to pass or for other processes.
+workers := $(shell echo $$(( $$(nproc) < 4 ? $$(nproc) + 2 : 6 )))
+abreast := --numprocesses $(workers) --dist loadgroup --no-loadscope-reorder
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1	\2/' | expand -t 22
@@ -17,9 +17,12 @@ demo: ## run agents of two users side by side over real source files
 	@.ci/bootstrap demo
 	@$(python) docs/examples/demo.py
 
-test: setup ## run every test on every backend
-	@$(python) -m pytest --numprocesses $(workers) --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(alone))
-	@$(python) -m pytest $(alone)
+test: setup ## run the tests on every backend, the slow ones excepted
+	@$(pytest) $(abreast) -m "not slow and not nightly"
+
+test-slow: setup ## run the slow tests: many processes, long examples, a full machine
+	@$(pytest) $(abreast) -m "slow and not alone and not nightly"
+	@$(pytest) -m "alone and not nightly"
 
 lint: setup ## ruff, strict types, import contracts
 	@.venv/bin/ruff check
@@ -27,7 +30,7 @@ lint: setup ## ruff, strict types, import contracts
 	@$(python) -m mypy
 	@.venv/bin/lint-imports
 
-check: lint test ## all of CI: lint and test
+check: lint test test-slow ## all of CI: lint and every test but the nightly ones
 
 bench-sandbox: setup ## time cold and warm runs, and the way through the socket
 	@$(python) -m tests.benchmarks.bench_sandbox

@@ -1,9 +1,15 @@
-"""What every suite shares: a host's event loop, real servers for the session, and a fresh world per test."""
+"""What every suite shares: servers for a whole run, a host's event loop, and a fresh world per test.
+
+Tests are marked by what they cost. Unmarked ones are `make test`; those marked `slow` are `make test-slow`, of which
+those marked `alone` run one after the other, since they fill the machine; those marked `nightly` are `make nightly`.
+"""
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,30 +18,75 @@ from tests.packages import packages_for_agents
 from tests.servers.lending import Databases
 from tests.servers.mongo import empty_database, fresh_database, mongod
 from tests.servers.postgres import empty_postgres, fresh_postgres, postgres
+from tests.servers.shared import shared_servers
 from tests.world import BACKENDS, REAL, Loop, Servers, World, world
 
 ROOT = Path(__file__).parent
 LONG = (
+    "attacks/test_attacks.py",
+    "docs/test_pages.py",
+    "admin/test_run.py",
+)
+"""The files of `make test` that take longest, which their tests' number does not show."""
+ON_ONE_ENGINE = (
+    "admin/test_binary.py",
+    "admin/test_delete.py",
+    "admin/test_doctor.py",
+    "admin/test_failures.py",
+    "admin/test_run.py",
+    "admin/test_terminal.py",
+)
+"""Files whose tests start a command each, on SQLite in `make test` and on the other engines in `make test-slow`."""
+APART = (
     "contract/test_state_machine.py",
     "docs/test_pages.py",
     "docs/test_queue.py",
-    "processes/test_concurrency.py",
-    "docs/test_demo.py",
-    "admin/test_archive.py",
-    "contract/test_watch_processes.py",
-    "sandbox/test_guest_state_machine.py",
-    "admin/test_binary.py",
-    "sandbox/test_run_limits.py",
-    "mongo/test_failures.py",
 )
-"""The files that take longest, which their few tests do not show."""
+"""Files whose slow tests share nothing: each is given to whichever process is free."""
+
+_SHARED = pytest.StashKey[ExitStack]()
 
 
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the tests and what they start, also where a shell began them with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Start the servers of a parallel run, in the process that hands out its tests."""
+    config = session.config
+    hands_out = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if hands_out and not config.getoption("collectonly"):
+        config.stash[_SHARED] = ExitStack()
+        config.stash[_SHARED].enter_context(shared_servers())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop them."""
+    if (shared := config.stash.get(_SHARED, None)) is not None:
+        shared.close()
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long: several processes share the files, and no long one is to be left to the end."""
+    """Begin with what takes long, and say which tests a process takes together: those of a file, unless they are apart.
+
+    Several processes share the tests, and no long one is to be left to the end.
+    """
     tests = Counter(each.path for each in items)
     ranks = {ROOT / name: rank for rank, name in enumerate(LONG)}
     items.sort(key=lambda each: (ranks.get(each.path, len(LONG)), -tests[each.path]))
+    apart, on_one = ({ROOT / name for name in names} for names in (APART, ON_ONE_ENGINE))
+    for each in items:
+        if each.path in on_one and not {"postgresql", "mongodb"}.isdisjoint(_parameters(each)):
+            each.add_marker(pytest.mark.slow)
+        alone = each.path in apart and each.get_closest_marker("slow")
+        each.add_marker(pytest.mark.xdist_group(each.nodeid if alone else each.path.relative_to(ROOT).as_posix()))
+
+
+def _parameters(item: pytest.Item) -> list[object]:
+    call = getattr(item, "callspec", None)
+    return [] if call is None else [each for each in call.params.values() if isinstance(each, str)]
 
 
 @pytest.fixture(scope="session")

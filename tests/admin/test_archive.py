@@ -29,6 +29,7 @@ def small(datastore: Command, alice: ConnectedDataStore) -> list[bytes]:
     return ended.out.encode().splitlines(keepends=True)
 
 
+@pytest.mark.slow
 def test_out_and_back_every_field_is_equal_and_memory_stays_flat(env: dict[str, str], url: str, tmp_path: Path) -> None:
     with connect(url, user="alice", agent="writer") as data_store:
         fill(data_store, 3000)
@@ -46,6 +47,7 @@ def test_out_and_back_every_field_is_equal_and_memory_stays_flat(env: dict[str, 
     assert json.loads(lines[-1])["entries"] == len(lines) - 2 == 3212
 
 
+@pytest.mark.slow
 def test_an_import_that_was_killed_goes_on_when_it_is_called_again(
     env: dict[str, str], url: str, tmp_path: Path
 ) -> None:
@@ -63,6 +65,7 @@ def test_an_import_that_was_killed_goes_on_when_it_is_called_again(
     assert texts(held(url)) == texts(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_an_export_that_was_killed_is_refused_and_made_again_is_whole(
     env: dict[str, str], url: str, tmp_path: Path
@@ -80,6 +83,7 @@ def test_an_export_that_was_killed_is_refused_and_made_again_is_whole(
     assert texts(held(url, "bob")) == texts(before)
 
 
+@pytest.mark.slow
 def test_an_archive_comes_through_a_pipe(env: dict[str, str], url: str, alice: ConnectedDataStore) -> None:
     alice.set_many({"a": 1, "b": b"\x00\xff"})
     archive = process(EXPORT, env).out.encode()

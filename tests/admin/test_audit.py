@@ -226,6 +226,7 @@ def test_what_is_shown_is_what_was_asked_for_in_the_order_of_time(
     assert datastore("admin", "audit", "show", "--user", "carol").err == "datastore: the audit log has no such rows\n"
 
 
+@pytest.mark.slow
 def test_a_host_that_is_killed_loses_the_last_second_at_most_and_no_chain_breaks(url: str, tmp_path: Path) -> None:
     """Two hosts write; one is killed, the other ends well."""
     killed, ended = tmp_path / "killed", tmp_path / "ended"

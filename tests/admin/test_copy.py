@@ -23,6 +23,7 @@ def laptop(tmp_path: Path) -> str:
     return url
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", ["mongodb"], indirect=True)
 def test_a_copy_to_another_store_that_was_killed_goes_on_and_is_equal_in_every_field(
     env: dict[str, str], url: str, laptop: str
@@ -85,6 +86,7 @@ def test_what_cannot_be_copied_says_why(datastore: Command, given: tuple[str, ..
     assert (ended.code, mend in ended.complaint) == (code, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_on_a_terminal_long_work_shows_how_far_it_is(
     env: dict[str, str], alice: ConnectedDataStore, tmp_path: Path

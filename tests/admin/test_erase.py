@@ -34,6 +34,7 @@ def filled(url: str) -> None:
         alice.shared("team").set("c", 3)
 
 
+@pytest.mark.slow
 def test_an_erasure_that_was_killed_goes_on_when_it_is_called_again(url: str, env: dict[str, str]) -> None:
     with connect(url, user="alice", agent="writer") as alice:
         alice.set_many({f"{number:04}": number for number in range(1200)})

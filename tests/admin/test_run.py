@@ -14,6 +14,7 @@ import pytest
 from sandbox import ConnectedDataStore
 from tests.admin.conftest import Command
 from tests.admin.words import PATIENCE, Ended, process, started
+from tests.uids import uid
 
 Run = Callable[..., Ended]
 
@@ -98,10 +99,9 @@ def test_a_launcher_of_the_operators_own_launches_the_agent(run: Run, tmp_path: 
 
 def test_at_landlock_it_runs_under_a_uid_that_is_named(run: Run) -> None:
     if os.geteuid() == 0:  # Nobody else can give a guest a uid that is not its own.
-        assert (
-            run("import os\ndef run(): return os.getuid()", "--isolation", "landlock", "--run-as", "754321").out
-            == "754321\n"
-        )
+        given = str(uid(700))
+        told = run("import os\ndef run(): return os.getuid()", "--isolation", "landlock", "--run-as", given)
+        assert told.out == f"{given}\n"
     refused = run("def run(): return 1", "--isolation", "landlock")
     assert (refused.code, refused.out) == (2, "")
     assert "--run-as" in refused.err

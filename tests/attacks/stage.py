@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from sandbox.isolation import account, interpreter
+from tests.uids import uid, uids
 
-ACCOUNT: Final = 54321 if os.geteuid() == 0 else os.geteuid()
+ACCOUNT: Final = uid(0) if os.geteuid() == 0 else os.geteuid()
 """Who launches guests: not the uid that a guest sees itself as."""
 
-UIDS: Final = "154321-154420"
+UIDS: Final = uids(100, 100)
 """Whose the guests of `landlock` are, one each."""
 
 RUN_AS: Final = ACCOUNT if os.geteuid() == 0 else None

@@ -35,8 +35,9 @@ from datastore import Scope, open_store
 from sandbox import RunLimits, Sandbox
 from tests.attacks.arsenal import agent
 from tests.attacks.stage import RUN_AS
+from tests.uids import uids
 
-UIDS = "254321-254420"  # Not those of the tests' own sandbox, whose guests live at the same time.
+UIDS = uids(200, 100)  # Not those of the tests' own sandbox, whose guests live at the same time.
 LEVELS = {"started": "strict", "forked": "strict"}
 told = []
 

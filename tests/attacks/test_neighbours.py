@@ -18,10 +18,11 @@ from sandbox import RunLimits, Sandbox
 from sandbox.isolation import account, interpreter
 from tests.attacks.arsenal import LIMITS, MALLORY, meeting, strike, told
 from tests.attacks.stage import ACCOUNT, neighbour
+from tests.uids import uid
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(30)]
 
-ALONE = 354321
+ALONE = uid(1)
 SIGNALLED = ["lifetime.signal_everybody", "lifetime.signal_by_file"]
 
 LISTENER = """

@@ -60,6 +60,7 @@ def test_a_string_is_no_list_of_keys(the_world: World) -> None:
         the_world.agent().get_many("abc")
 
 
+@pytest.mark.slow
 def test_ten_thousand_and_fifty_keys_are_listed_read_and_cleared_whole(large_world: World) -> None:
     store = large_world.agent().use_namespace("big")
     items = {f"k{i:05}": i for i in range(10_050)}
@@ -117,6 +118,7 @@ def test_views_are_re_iterable_counted_and_asked(the_world: World) -> None:
     assert not store.keys("z")
 
 
+@pytest.mark.slow
 def test_deleting_while_iterating_is_safe(large_world: World) -> None:
     store = large_world.agent()
     store.set_many({f"k{i:04}": i for i in range(1500)})
@@ -222,6 +224,7 @@ def test_a_batch_that_fails_on_its_way_says_how_many_were_written(
     assert caught.value.done == store.count() == 1000
 
 
+@pytest.mark.slow
 def test_a_megabyte_of_text_and_twelve_of_values_come_back_whole(large_world: World) -> None:
     store = large_world.agent()
     csv = "\n".join(f'{i},"näme {i}",{i * 1.5}' for i in range(40_000))

@@ -45,6 +45,7 @@ def test_namespaces_are_listed_while_they_hold_a_live_entry(the_world: World) ->
     assert store.list_namespaces("none") == []
 
 
+@pytest.mark.slow
 def test_more_namespaces_than_a_page_are_listed_whole(large_world: World) -> None:
     store = large_world.agent()
     names = [f"n{i:04}" for i in range(1005)]

@@ -434,6 +434,7 @@ def test_a_refusal_for_another_reason_takes_no_room(the_world: World) -> None:
     assert used(store) == (80, 2)
 
 
+@pytest.mark.slow
 def test_a_copy_into_a_private_namespace_that_fills_up_says_how_many_were_copied(the_world: World) -> None:
     free, store = the_world.agent(), limited(the_world, namespace_keys=1200)
     free.use_namespace("source").set_many({f"k{number:04}": 1 for number in range(1500)})

@@ -497,7 +497,9 @@ class StoreMachine(RuleBasedStateMachine):
         assert store.usage()["keys"] == sum(len(live) for live in held.values())
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(
+    params=["sqlite", *(pytest.param(each, marks=pytest.mark.slow) for each in BACKENDS if each != "sqlite")]
+)
 def machine(
     request: pytest.FixtureRequest,
     host_loop: Loop,

@@ -20,9 +20,11 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from tests.contract.watcher import Seen
-from tests.servers.mongo import fresh_database
+from tests.servers.mongo import database, own_mongod
 from tests.servers.wire import Wire, between
 from tests.world import Loop, Servers, address
+
+pytestmark = pytest.mark.slow
 
 CHANGES = 1000
 WATCHERS = WRITERS = 2
@@ -121,8 +123,9 @@ def test_each_change_is_seen_once_and_in_order_across_stores_that_are_closed_and
         check(url, [url] * WATCHERS, lambda _turn: contextlib.nullcontext(), life=CHANGES // MARKS)
 
 
-def test_each_change_is_seen_once_and_in_order_across_a_primary_that_steps_down(server: str) -> None:
-    with fresh_database(server) as url, pymongo.MongoClient[dict[str, Any]](server) as client:
+def test_each_change_is_seen_once_and_in_order_across_a_primary_that_steps_down() -> None:
+    with own_mongod() as server, pymongo.MongoClient[dict[str, Any]](server) as client:
+        url = database(server, "watched")
 
         @contextmanager
         def step_down(turn: int) -> Iterator[None]:

@@ -63,6 +63,7 @@ def without_numbers(line: str) -> str:
     return re.sub(r"[ \d.]*\d[\d.]*", " N", line).rstrip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["mongodb", "postgresql"])
 def test_the_demo_works_on_a_server_and_again_on_what_it_left_there(servers: Servers, scheme: str) -> None:
     with servers(scheme).lent() as url:
@@ -78,6 +79,7 @@ def test_the_demo_fails_in_one_line_where_no_sandbox_can_be_started(tmp_path: Pa
     assert failed.stderr == "demo: bubblewrap (bwrap) is not on PATH. Install bubblewrap 0.8 or later.\n"
 
 
+@pytest.mark.slow
 def test_the_demo_fails_if_an_agent_sees_what_it_must_not(tmp_path: Path) -> None:
     copied = shutil.copytree(DEMO.parent, tmp_path / "docs" / "examples")
     (copied / "look_around.py").write_text(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 import yaml
@@ -14,6 +15,16 @@ from tests.docs.pages import PAGES, ROOT, anchors, blocks, links, name_of
 from tests.docs.playing import Player
 from tests.world import Loop
 
+LONG: Final = {
+    f"docs/{name}.md"
+    for name in ("administration", "archive", "audit", "command-line", "cross-agent", "embedding", "erasure", "quotas")
+}
+"""Pages whose blocks start many processes."""
+
+
+def of_a_page(page: Path) -> Any:
+    return pytest.param(page, id=name_of(page), marks=[pytest.mark.slow] if name_of(page) in LONG else [])
+
 
 @pytest.fixture
 def player(tmp_path: Path, host_loop: Loop, packages: Path) -> Iterator[Player]:
@@ -22,7 +33,7 @@ def player(tmp_path: Path, host_loop: Loop, packages: Path) -> Iterator[Player]:
     made.close()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", [of_a_page(each) for each in PAGES])
 def test_every_block_of_a_page_does_what_the_page_says(player: Player, page: Path) -> None:
     play(player, page)
 

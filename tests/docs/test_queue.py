@@ -21,6 +21,8 @@ from sandbox import ConnectedDataStore, connect
 from tests.docs.worker import SETTINGS, agent
 from tests.world import SEPARATE, Servers, address
 
+pytestmark = pytest.mark.slow
+
 SOON = 5
 """Seconds of a lease that ends within the test."""
 NEVER = 3600

@@ -80,6 +80,7 @@ async def test_a_batch_that_fails_after_its_first_statement_says_that_it_may_hav
     assert str(caught.value) == UNKNOWN
 
 
+@pytest.mark.slow
 async def test_a_read_that_is_never_answered_says_that_nothing_was_changed(
     backend: MongoBackend, wire: tuple[Proxy, str]
 ) -> None:
@@ -108,6 +109,7 @@ async def test_a_clear_that_is_never_answered_is_not_repeated_beyond_its_deadlin
     assert (str(caught.value), wire[0].times) == (UNKNOWN, 99)
 
 
+@pytest.mark.slow
 async def test_a_server_that_is_gone_is_named_in_no_message_and_nothing_was_changed(
     driver: Literal["motor", "pymongo"], url: str
 ) -> None:

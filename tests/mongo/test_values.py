@@ -127,6 +127,7 @@ async def test_a_value_that_bson_blows_up_is_refused_before_anything_is_sent(
     assert stored.count_documents({}) == 0
 
 
+@pytest.mark.slow
 async def test_the_largest_values_fit_beside_the_largest_metadata(backend: MongoBackend) -> None:
     text = "x" * (values.VALUE_BYTES - 2)
     dense: list[list[int]] = [[]] * (2**20)

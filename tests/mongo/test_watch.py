@@ -25,13 +25,13 @@ from datastore.service.store import Store
 from datastore.settings import Settings
 from tests.mongo.proxy import Proxy, between
 from tests.mongo.words import HERE, LATER, NOW, RealClock, Trips, at, write
-from tests.servers.mongo import database, standalone
+from tests.servers.mongo import database, own_mongod, standalone
 from tests.world import NEVER_FLUSH, ManualClock
 
 Driver = Literal["motor", "pymongo"]
 ALICE = Scope(user="alice", agent="watcher")
 WAIT_SECONDS = 60
-OPLOG_BYTES = 64 * 1024 * 1024
+OPLOG_MEGABYTES = 64
 
 
 @asynccontextmanager
@@ -228,28 +228,38 @@ async def test_what_the_feed_tells_and_what_the_past_tells_are_the_same(fresh_ur
         assert (await store.engine.past(Interest(HERE, "k5", exact=True), head, 9))[0] == [followed[5]]
 
 
+@pytest.mark.slow
 async def test_a_cursor_from_before_the_oplog_begins_is_told_that_the_past_is_gone(
-    fresh_url: str, driver: Driver, stored: Collection[dict[str, Any]]
+    small_server: str, driver: Driver
 ) -> None:
-    async with host(fresh_url, driver) as store:
+    url = database(small_server, "watched")
+    async with host(url, driver) as store:
         start = await watch(store)
         await put(store, "k")
-        began = stored.database.client.admin.command("ping")["operationTime"]
-        await asyncio.to_thread(_fill_the_oplog, stored, began)
-    async with host(fresh_url, driver) as later:
+        await asyncio.to_thread(_fill_the_oplog, url)
+    async with host(url, driver) as later:
         with pytest.raises(PastGone, match="Begin anew"):
             await watch(later, start.cursor, 5)
 
 
-def _fill_the_oplog(stored: Collection[dict[str, Any]], began: Timestamp) -> None:
+@pytest.fixture
+def small_server() -> Iterator[str]:
+    """A server with a small oplog, which no other test needs."""
+    with own_mongod(OPLOG_MEGABYTES) as server:
+        yield server
+
+
+def _fill_the_oplog(url: str) -> None:
     """Write until the server has dropped the oplog's beginning, which it does some time after a checkpoint."""
-    client = stored.database.client
     filler = "x" * (8 * 1024 * 1024)
     until = time.monotonic() + WAIT_SECONDS
-    while client["local"]["oplog.rs"].find_one(sort=[("$natural", 1)])["ts"] <= began:  # type: ignore[index]
-        assert time.monotonic() < until
-        for number in range(OPLOG_BYTES // len(filler)):
-            stored.replace_one({"_id": "filler"}, {"value": filler, "n": number}, upsert=True)
+    with pymongo.MongoClient[dict[str, Any]](url) as client:
+        began: Timestamp = client.admin.command("ping")["operationTime"]
+        fillers, oplog = client.get_default_database()["fillers"], client["local"]["oplog.rs"]
+        while oplog.find_one(sort=[("$natural", 1)])["ts"] <= began:  # type: ignore[index]
+            assert time.monotonic() < until
+            for number in range(OPLOG_MEGABYTES // 8):
+                fillers.replace_one({"_id": "filler"}, {"value": filler, "n": number}, upsert=True)
 
 
 async def test_a_cursor_of_another_history_is_told_so(fresh_url: str, driver: Driver) -> None:

@@ -19,6 +19,8 @@ from sandbox import ConnectedDataStore, connect
 from tests.processes.worker import COUNTERS, INCREMENTS, JOBS, LINES, TRANSFERS, TURNS
 from tests.world import SEPARATE, Servers, address
 
+pytestmark = pytest.mark.slow
+
 WAIT_SECONDS = 240
 MOST = 16
 Worker = subprocess.Popen[str]

@@ -20,6 +20,8 @@ from sandbox import connect
 from tests.admin.words import Ended, environment, process
 from tests.world import SEPARATE, Servers, address
 
+pytestmark = pytest.mark.slow
+
 WAIT_SECONDS = 120
 USER = "alice"
 ERASE = ("admin", "erase", "--user", USER, "--yes", "--json")

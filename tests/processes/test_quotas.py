@@ -16,6 +16,8 @@ import pytest
 from sandbox import ConnectedDataStore, connect
 from tests.world import SEPARATE, Servers, address
 
+pytestmark = pytest.mark.slow
+
 WAIT_SECONDS = 120
 MOST = 8
 TRIALS = 20

@@ -10,15 +10,14 @@ import pytest
 
 from datastore import Store, open_store
 from sandbox import Sandbox
+from tests.uids import uids
 
 RUN_AS = "nobody" if os.geteuid() == 0 else None
 
 PROMISING: dict[str, str | None] = {"strict": RUN_AS}
 """The levels that promise isolation, and whose guests are."""
 if os.geteuid() == 0:
-    # Each worker process of a test run has uids of its own.
-    FIRST = 654321 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    PROMISING["landlock"] = f"{FIRST}-{FIRST + 79}"
+    PROMISING["landlock"] = uids(300, 80)
 else:
     # Only root can give guests uids that are not its own; CI is root and runs it all.
     collect_ignore = ["test_isolation_landlock.py"]

@@ -26,6 +26,8 @@ from sandbox import RunLimits, Sandbox
 from tests.sandbox.conftest import RUN_AS
 from tests.sandbox.hostile import HOSTILE
 
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+
 USERS: Final = 50
 ROUNDS: Final = 20
 AT_ONCE: Final = 12

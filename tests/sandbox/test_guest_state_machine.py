@@ -27,6 +27,8 @@ from tests.contract.test_state_machine import StoreMachine
 from tests.sandbox.conftest import RUN_AS
 from tests.world import WAIT_SECONDS, Loop, Servers, World, world
 
+pytestmark = pytest.mark.slow
+
 RELAY = '''
 import base64, pickle
 

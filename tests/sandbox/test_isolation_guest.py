@@ -25,13 +25,14 @@ import pytest
 from datastore.errors import SandboxUnavailable
 from sandbox.isolation import Level, choose
 from sandbox.isolation.process import Process
+from tests.uids import uid, uids
 
 # Every wait of a test is bounded by the test's own time.
 pytestmark = pytest.mark.timeout(20)
 
 # Not the uid that a guest sees itself as, so that the two cannot be mistaken for each other.
-RUN_AS = 54321 if os.getuid() == 0 else None
-UIDS = "454321-454336"
+RUN_AS = uid(2) if os.getuid() == 0 else None
+UIDS = uids(400, 16)
 
 # At landlock guests have uids that only root can give them.
 PROMISING = ["strict", "landlock"] if os.getuid() == 0 else ["strict"]

@@ -19,11 +19,12 @@ from sandbox import Sandbox, archive
 from sandbox.isolation import choose, interpreter, landlock, programs
 from sandbox.isolation.inside import landlock as kernel
 from sandbox.isolation.interpreter import Interpreter
+from tests.uids import uid, uids
 
 pytestmark = pytest.mark.timeout(20)
 
-UIDS: Final = "554321-554324"
-ABANDONED: Final = iter(range(554400, 554500))
+UIDS: Final = uids(500, 4)
+ABANDONED: Final = iter(range(uid(510), uid(600)))
 """A uid for each test that may leave a process behind: whoever adopts it reaps it when it likes."""
 
 WITHOUT: Final = {

@@ -21,8 +21,9 @@ import pytest
 
 from sandbox.isolation import account, interpreter
 from tests.sandbox.test_isolation_external import OLD, PLAIN
+from tests.uids import uid, uids
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 HOST: Final = """
 import asyncio, json, os, sys
@@ -70,7 +71,7 @@ DENY_LANDLOCK: Final = DENY_NAMESPACES.replace(
 )
 """What an older container's seccomp profile does: no Landlock either."""
 
-INHABITED: Final = ("sh", "-c", 'setpriv --reuid 854321 --clear-groups sleep 60 >/dev/null 2>&1 & exec "$@"', "sh")
+INHABITED: Final = ("sh", "-c", f'setpriv --reuid {uid(600)} --clear-groups sleep 60 >/dev/null 2>&1 & exec "$@"', "sh")
 """Beside a stranger who has one of the uids, for a while."""
 
 UNPRIVILEGED: Final = ("unshare", "--user", "--map-user=1234", "--map-group=1234")
@@ -244,7 +245,7 @@ CASES: Final = {
     ),
     "landlock with a uid that a stranger has": Case(
         "is in use by another process",
-        Stage(settings={"isolation": "landlock", "run_as": "854321-854399"}, behind=INHABITED),
+        Stage(settings={"isolation": "landlock", "run_as": uids(600, 79)}, behind=INHABITED),
         LANDLOCK,
         "a range of uids that nothing else on this machine uses",
     ),

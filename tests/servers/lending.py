@@ -32,8 +32,10 @@ class Databases:
     def lent(self) -> Iterator[str]:
         """Yield the URL of an empty one."""
         url = self._free.pop() if self._free else self._all.enter_context(self._fresh(self._server))
-        yield url
-        self._empty(url)
+        try:
+            yield url
+        finally:
+            self._empty(url)
         self._free.append(url)
 
     def close(self) -> None:

@@ -1,8 +1,9 @@
 """A real MongoDB for tests: one node that is a replica set, so that it has majorities, change streams and transactions.
 
 It is started from the wheel that carries it, on a free loopback port and in a temporary directory, and stopped by its
-process when the tests end. `DATASTORE_TEST_MONGO_URL` uses another server instead, in databases of its own that are
-dropped afterwards. Where neither works that is an error and never a skip: a suite that proved nothing must not pass.
+process when the tests end, or by the kernel where that process is killed. `DATASTORE_TEST_MONGO_URL` uses another
+server instead, in databases of its own that are dropped afterwards. Where neither works that is an error and never a
+skip: a suite that proved nothing must not pass.
 
 The server does not collect garbage here: what tests see of expired entries must not depend on when it comes by.
 """
@@ -21,11 +22,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pymongo
 from pymongo.errors import PyMongoError
 
+VARIABLE: Final = "DATASTORE_TEST_MONGO_URL"
+"""Names another server for the tests, or the one that the workers of a parallel run share."""
+_DIES_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL")
+"""Goes before the command of a server, so that it does not outlive a process that is killed."""
 _START_SECONDS = 60
 _STOP_SECONDS = 30
 _TRIES = 3
@@ -36,11 +41,18 @@ _PARAMETERS = ("ttlMonitorEnabled=false", "diagnosticDataCollectionEnabled=false
 @contextmanager
 def mongod() -> Iterator[str]:
     """Yield the URL of a server without a database; `database` names one."""
-    if given := os.environ.get("DATASTORE_TEST_MONGO_URL"):
+    if given := os.environ.get(VARIABLE):
         yield given
         return
+    with own_mongod() as url:
+        yield url
+
+
+@contextmanager
+def own_mongod(oplog_megabytes: int = 512) -> Iterator[str]:
+    """Yield the URL of a server that nothing else talks to, for tests that disturb it."""
     with tempfile.TemporaryDirectory(prefix="datastore-mongod-") as folder:
-        process, url = _start(Path(folder))
+        process, url = _start(Path(folder), oplog_megabytes)
         stop = atexit.register(partial(_stop, process))
         try:
             yield url
@@ -55,7 +67,7 @@ def standalone() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="datastore-mongod-") as folder:
         port, data = free_port(), Path(folder) / "data"
         data.mkdir()
-        process = _launch(_executable(Path(folder)), port, data, replicated=False)
+        process = _launch(_executable(Path(folder)), port, data)
         try:
             yield f"mongodb://127.0.0.1:{port}/?serverSelectionTimeoutMS={_START_SECONDS * 1000}"
         finally:
@@ -98,13 +110,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+def _start(folder: Path, oplog_megabytes: int) -> tuple[subprocess.Popen[bytes], str]:
     """Start a server; another process may take the port in between, so there are several tries."""
     binary = _executable(folder)
     for attempt in range(_TRIES):
         port, data = free_port(), folder / f"data{attempt}"
         data.mkdir()
-        process = _launch(binary, port, data)
+        process = _launch(binary, port, data, "--replSet", _NAME, "--oplogSize", str(oplog_megabytes))
         try:
             _make_primary(port)
         except PyMongoError:
@@ -118,7 +130,7 @@ def _executable(folder: Path) -> Path:
     """Return mongod, executable: the wheel's own file where this user may run or mark it, else a copy."""
     found = Path(sysconfig.get_path("purelib")) / "fiftyone/db/bin/mongod"
     if not found.exists():
-        raise RuntimeError("There is no mongod: install the extra `mongod`, or set DATASTORE_TEST_MONGO_URL.")
+        raise RuntimeError(f"There is no mongod: install the extra `mongod`, or set {VARIABLE}.")
     if os.access(found, os.X_OK):
         return found
     try:
@@ -129,19 +141,13 @@ def _executable(folder: Path) -> Path:
     return found
 
 
-def _launch(binary: Path, port: int, data: Path, *, replicated: bool = True) -> subprocess.Popen[bytes]:
+def _launch(binary: Path, port: int, data: Path, *replicated: str) -> subprocess.Popen[bytes]:
     listen = ["--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"]
-    small = [
-        "--wiredTigerCacheSizeGB",
-        "0.25",
-        "--syncdelay",
-        "5",
-        *(["--replSet", _NAME, "--oplogSize", "64"] if replicated else []),
-    ]
+    small = ["--wiredTigerCacheSizeGB", "0.5", "--syncdelay", "5", *replicated]
     parameters = [f"--setParameter={each}" for each in _PARAMETERS]
     with (data.parent / f"{data.name}.log").open("wb") as log:
         return subprocess.Popen(
-            [str(binary), "--dbpath", str(data), *listen, *small, *parameters],
+            [*_DIES_WITH_US, str(binary), "--dbpath", str(data), *listen, *small, *parameters],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -1,8 +1,9 @@
 """A real PostgreSQL for tests, started from the system's package on a free loopback port, in a temporary directory.
 
-It is stopped by its process when the tests end. `DATASTORE_TEST_POSTGRES_URL` uses another server instead, in
-databases of its own that are dropped afterwards; its user must be allowed to create them. Where neither works that is
-an error and never a skip: a suite that proved nothing must not pass.
+It is stopped by its process when the tests end, or by the kernel where that process is killed.
+`DATASTORE_TEST_POSTGRES_URL` uses another server instead, in databases of its own that are dropped afterwards; its user
+must be allowed to create them. Where neither works that is an error and never a skip: a suite that proved nothing must
+not pass.
 
 PostgreSQL refuses to run as root, so root starts it as `nobody`. Its databases sort text as English does, so that a
 column which forgot to compare as bytes is noticed. It syncs nothing: what these tests kill is a process, no machine.
@@ -30,6 +31,11 @@ from psycopg import sql
 
 from tests.servers.mongo import free_port
 
+VARIABLE: Final = "DATASTORE_TEST_POSTGRES_URL"
+"""Names another server for the tests, or the one that the workers of a parallel run share."""
+
+_DIES_WITH_US: Final = ("setpriv", "--pdeathsig", "INT")
+"""Goes before the command of a server, so that it does not outlive a process that is killed."""
 _START_SECONDS: Final = 60
 _STOP_SECONDS: Final = 30
 _TRIES: Final = 3
@@ -42,7 +48,7 @@ _CONFIGURATION: Final = {
     "autovacuum": "off",
     "deadlock_timeout": "20ms",
     "shared_buffers": "64MB",
-    "max_connections": "200",
+    "max_connections": "500",
     "log_timezone": "UTC",
 }
 
@@ -50,7 +56,7 @@ _CONFIGURATION: Final = {
 @contextmanager
 def postgres() -> Iterator[str]:
     """Yield the URL of a server, with the name of a database that is always there."""
-    if given := os.environ.get("DATASTORE_TEST_POSTGRES_URL"):
+    if given := os.environ.get(VARIABLE):
         yield given
         return
     with Server.made() as server:
@@ -193,10 +199,10 @@ class Server:
 
 def _command_line(program: str) -> Sequence[str]:
     if os.geteuid() != 0:
-        return [_binary(program)]
+        return [*_DIES_WITH_US, _binary(program)]
     account = pwd.getpwnam(_ACCOUNT)
-    laid_down = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
-    return [*laid_down, _binary(program)]
+    laid_down = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+    return [*_DIES_WITH_US, *laid_down, _binary(program)]
 
 
 def _binary(program: str) -> str:
@@ -204,7 +210,5 @@ def _binary(program: str) -> str:
     installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"), key=lambda path: int(path.parts[4]))
     found = str(installed[-1]) if installed else shutil.which(program)
     if found is None:
-        raise RuntimeError(
-            "There is no PostgreSQL: install the package `postgresql`, or set DATASTORE_TEST_POSTGRES_URL."
-        )
+        raise RuntimeError(f"There is no PostgreSQL: install the package `postgresql`, or set {VARIABLE}.")
     return found

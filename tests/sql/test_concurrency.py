@@ -36,6 +36,7 @@ async def endless(job: Job) -> None:
     await job.command("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n")
 
 
+@pytest.mark.slow
 def test_processes_that_add_the_same_keys_have_one_winner_each(lasting_url: str) -> None:
     command = [sys.executable, "-W", "error", "-m", "tests.sql.claimant", lasting_url]
     workers = [

@@ -56,6 +56,7 @@ def role(url: str) -> Iterator[str]:
         connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_on_an_empty_database_all_open_it(postgres_url: str) -> None:
     command = [sys.executable, "-W", "error", "-m", "tests.sql.starter", postgres_url]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

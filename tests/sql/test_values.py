@@ -72,6 +72,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.lists(JSON | st.binary(), max_size=20))
 def test_any_json_and_any_bytes_come_back_as_they_were(values: list[Any]) -> None:

@@ -1,0 +1,122 @@
+"""Run a command for a time; when it is over, print the stack of every process of the command and end them all.
+
+Usage: python3 .ci/watch.py --seconds N -- COMMAND...
+
+It exits as the command does, or with 124 where the time was over, which SIGUSR1 says at once. It needs the standard
+library alone, since it also watches over the setting up; Python's own stacks are told by py-spy, once that is
+installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_SUBREAPER = 36
+_TIMED_OUT = 124
+_GRACE_SECONDS = 5
+_PAUSE_SECONDS = 0.05
+_SPY_SECONDS = 20
+_PY_SPY = Path(__file__).parent.parent / ".venv/bin/py-spy"
+
+
+class _Over(Exception):  # noqa: N818 - never leaves this script
+    """The time is over because somebody said so."""
+
+
+def main() -> int:
+    """Run the command that the arguments name; return its exit code."""
+    parser = argparse.ArgumentParser(description="run a command for a time")
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("command", nargs="+")
+    given = parser.parse_args()
+    # What the command's processes leave behind becomes a child of this one, and so is found.
+    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+    began, command = time.monotonic(), subprocess.Popen(given.command)
+    try:
+        return _code(command.wait(given.seconds))
+    except (subprocess.TimeoutExpired, _Over):
+        print(f"watch: the command is not done after {time.monotonic() - began:.0f} seconds:", flush=True)
+        for pid in descendants(os.getpid()):
+            print(described(pid), flush=True)
+        return _TIMED_OUT
+    finally:
+        end_all()
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes below one, parents before their children."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, task.read_text().split()):
+                found += [child, *descendants(child)]
+    return found
+
+
+def described(pid: int) -> str:
+    """Return what a process is, what it waits for in the kernel, and its stack where that can be told."""
+    command = _read(pid, "cmdline").replace("\0", " ").strip() or "(no command line)"
+    state = next((line for line in _read(pid, "status").splitlines() if line.startswith("State:")), "gone")
+    kernel = _read(pid, "stack").strip() or _read(pid, "wchan")
+    return f"\n--- {pid}: {command[:500]}\n{state}\n{kernel}\n{_python_stack(pid)}"
+
+
+def _python_stack(pid: int) -> str:
+    if "python" not in os.path.basename(_link(pid)) or not _PY_SPY.exists():  # noqa: PTH119 - the file may be gone
+        return ""
+    spy = ["timeout", str(_SPY_SECONDS), str(_PY_SPY), "dump", "--pid", str(pid)]
+    told = subprocess.run(spy, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return told.stdout.decode(errors="replace")
+
+
+def end_all() -> None:
+    """End what is left of the command: kindly first, since servers clean up, then by force."""
+    for kill in (signal.SIGTERM, signal.SIGKILL):
+        for pid in descendants(os.getpid()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, kill)
+        _reap(_GRACE_SECONDS)
+
+
+def _reap(seconds: float) -> None:
+    """Wait for children, adopted ones included, until there are none or the time is over."""
+    until = time.monotonic() + seconds
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < until:
+            if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                time.sleep(_PAUSE_SECONDS)
+
+
+def _read(pid: int, name: str) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
+    return ""
+
+
+def _link(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return str(Path(f"/proc/{pid}/exe").readlink())
+    return ""
+
+
+def _code(code: int) -> int:
+    """Return the exit code of a process as a shell tells it."""
+    return 128 - code if code < 0 else code
+
+
+def _say_over(_number: int, _frame: object) -> None:
+    raise _Over
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGUSR1, _say_over)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    sys.exit(main())
