@@ -5,7 +5,7 @@ python := .venv/bin/python
 pytest := $(python) -m pytest --durations 20
 # More processes than processors: some tests wait for a time to pass or for other processes.
 workers := $(shell echo $$(( $$(nproc) < 4 ? $$(nproc) + 2 : 6 )))
-abreast := --numprocesses $(workers) --dist loadgroup --no-loadscope-reorder
+abreast := --numprocesses $(workers) --dist loadscope --no-loadscope-reorder
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1	\2/' | expand -t 22

@@ -11,8 +11,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from tests.packages import packages_for_agents
 from tests.servers.lending import Databases
@@ -38,11 +40,17 @@ ON_ONE_ENGINE = (
 )
 """Files whose tests start a command each, on SQLite in `make test` and on the other engines in `make test-slow`."""
 APART = (
+    "admin/test_archive.py",
+    "admin/test_run.py",
+    "admin/test_terminal.py",
+    "contract/test_many.py",
     "contract/test_state_machine.py",
+    "docs/test_cross_agent.py",
     "docs/test_pages.py",
     "docs/test_queue.py",
+    "sandbox/test_remedies.py",
 )
-"""Files whose slow tests share nothing: each is given to whichever process is free."""
+"""Files of long tests that share nothing: each test is given to whichever process is free, else a file is to one."""
 
 _SHARED = pytest.StashKey[ExitStack]()
 
@@ -69,19 +77,27 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, and say which tests a process takes together: those of a file, unless they are apart.
-
-    Several processes share the tests, and no long one is to be left to the end.
-    """
+    """Begin with what takes long: several processes share the tests, and no long one is to be left to the end."""
     tests = Counter(each.path for each in items)
     ranks = {ROOT / name: rank for rank, name in enumerate(LONG)}
     items.sort(key=lambda each: (ranks.get(each.path, len(LONG)), -tests[each.path]))
-    apart, on_one = ({ROOT / name for name in names} for names in (APART, ON_ONE_ENGINE))
+    on_one = {ROOT / name for name in ON_ONE_ENGINE}
     for each in items:
         if each.path in on_one and not {"postgresql", "mongodb"}.isdisjoint(_parameters(each)):
             each.add_marker(pytest.mark.slow)
-        alone = each.path in apart and each.get_closest_marker("slow")
-        each.add_marker(pytest.mark.xdist_group(each.nodeid if alone else each.path.relative_to(ROOT).as_posix()))
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Hands out whole files, and single tests of files that are `APART`."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return nodeid if file.removeprefix("tests/") in APART else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """Hand out the tests of a parallel run."""
+    return Scheduling(config, log)
 
 
 def _parameters(item: pytest.Item) -> list[object]:

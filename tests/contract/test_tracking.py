@@ -175,7 +175,8 @@ def test_reads_are_written_by_themselves_within_the_interval(host_loop: Loop, tm
             async def listening(accesses: Any) -> None:
                 await record(accesses)
                 given.extend(accesses)
-                written.set()
+                if sum(each.count for each in given) == 3:  # A busy machine may write them in several parts.
+                    written.set()
 
             store.engine.record = listening  # type: ignore[method-assign]  # the same, heard
             await store.execute(scope, Apply(namespace="n", mutations=(Put(key="k"),)))
@@ -185,8 +186,8 @@ def test_reads_are_written_by_themselves_within_the_interval(host_loop: Loop, tm
                 await written.wait()
             return given
 
-    (access,) = host_loop.run(read_and_wait())
-    assert (access.key, access.count, access.agent) == ("k", 3, "reader")
+    given = host_loop.run(read_and_wait())
+    assert {(access.key, access.agent) for access in given} == {("k", "reader")}
 
 
 def test_a_full_buffer_drops_counts_and_says_so(
