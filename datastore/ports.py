@@ -20,12 +20,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from datastore import values
 from datastore.chain import Row
 from datastore.document import Interest, Place, Span
 from datastore.entry import NEVER, Entry
+from datastore.layout import Layout
 from datastore.models import Scope
 from datastore.operations import Answer, Applied, Operation, Outcome
 from datastore.quotas import Quota
@@ -399,12 +400,15 @@ class Engine(Backend, Inspector, Journal, Ledger, Eraser, Protocol):
 
     @classmethod
     async def open(cls, url: str, settings: Settings, clock: Clock) -> Self:
-        """Connect, make or repair indexes, compare clocks.
+        """Connect, compare clocks, bring the store to the layout of this version, make or repair indexes.
 
         Raises:
             ConfigurationError: the URL or the server's set-up cannot be used; the message has the remedy.
             StoreUnavailable: the server does not answer within `settings.connect_timeout_seconds`.
         """
+
+    async def layout(self) -> Layout:
+        """Return the layout that the store has now: a later version may have changed it since this host started."""
 
 
 class Clock(Protocol):
@@ -421,5 +425,7 @@ class Observer(Protocol):
         """Take note; must not wait and must not raise. What was cancelled may have happened."""
 
 
+FRESH_SECONDS: Final = 2.0
+"""How long a host may act on what it knows of blocked users, and of the store's layout."""
 PAGE_BYTES = 1024 * 1024
 """The values of one page, about; one entry larger than that is a page of its own."""

@@ -131,7 +131,8 @@ def opened(backend: str, folder: Path, servers: Servers, clock: Clock) -> Abstra
     @asynccontextmanager
     async def opening() -> AsyncIterator[Store]:
         with address(backend, folder, servers) as url:
-            store = Store(await _engine(backend, url, clock), clock=clock, flush_seconds=NEVER_FLUSH)
+            engine = await _engine(backend, url, clock)
+            store = Store(engine, clock=clock, flush_seconds=NEVER_FLUSH, timeout_seconds=WAIT_SECONDS)
             try:
                 yield store
             finally:

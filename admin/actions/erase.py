@@ -24,9 +24,8 @@ from admin.actions.blocking import Block, Receipt
 from admin.actions.subject import NotFound
 from datastore.document import moment
 from datastore.errors import Conflict, StoreUnavailable
-from datastore.ports import Traces
+from datastore.ports import FRESH_SECONDS, Traces
 from datastore.service import overrides
-from datastore.service.blocks import FRESH_SECONDS
 from datastore.service.overrides import NOTHING
 from datastore.service.store import Store
 from datastore.settings import Settings

@@ -1,4 +1,4 @@
-"""Users whose operations are refused on every host, because an operator blocked them.
+"""Users whose operations are refused on every host, because an operator blocked them; all users, on an old host.
 
 Theory of operation:
 
@@ -8,6 +8,8 @@ Theory of operation:
   what is known of all users at work, so an operation asks for nothing.
 - What is known holds for FRESH_SECONDS, counted from before the look was sent. Where no look succeeds in that time the
   operation waits for one, and is refused where there is none: nobody acts for longer on what may have changed.
+- With the records a host looks at the store's layout. Where a later version has changed the stored form so that this
+  one must not use it, every operation is refused from then on, in the same time as those of a blocked user.
 - Who is at work for a user without asking for anything, as a run may be, is told of a block by an event.
 - `Guard` asks again right before each write, since an operation may make several, or wait for others meanwhile. So
   FRESH_SECONDS and the deadline of one write after a record is stored, nothing of its user is written any more,
@@ -34,18 +36,18 @@ from datastore.document import Place, moment
 from datastore.entry import Entry
 from datastore.errors import AccessDenied, StoreUnavailable
 from datastore.operations import MOST_ITEMS, Applied, Outcome
-from datastore.ports import Actor, Change, Clock, Engine, Increment, Removal, Step
+from datastore.ports import FRESH_SECONDS, Actor, Change, Clock, Engine, Increment, Removal, Step
 from datastore.quotas import Quota
 
 _log = logging.getLogger("datastore.blocks")
 
 BLOCKED: Final = Place("@@datastore", "blocked")
 """Where the records are: a key is `digest(user)`."""
-FRESH_SECONDS: Final = 2.0
-"""How long a host may act on what it knows."""
 _KEPT_SECONDS: Final = 60.0
 _MOST_USERS: Final = 100_000
 _TRIES: Final = 3
+_LOOKS: Final = 3
+"""How often it is looked in the time that a look is good for."""
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _elapsed: Final = partial(time.clock_gettime, _CLOCK)
 """Seconds that pass, also while the machine is suspended, where the system has such a clock."""
@@ -97,6 +99,7 @@ class Blocks:
         self._looks: dict[str, _Look] = {}
         self._asked: dict[str, asyncio.Task[None]] = {}
         self._watched: dict[str, set[asyncio.Event]] = {}
+        self._layout_known = -math.inf
         self._renewal: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
 
@@ -169,18 +172,33 @@ class Blocks:
     async def _look(self, users: Sequence[str]) -> None:
         digests = {digest(user): user for user in users}
         began = self._elapsed()
+        await self._check_layout(began)
         found = await self._engine.peek(BLOCKED, list(digests), moment(self._clock.now()))
         refused = {digests[each.key] for each in found}
         for user in users:
             known = self._looks.get(user)
             used = began if known is None else known.used
-            self._looks[user] = _Look(began, used, user in refused)
+            self._looks[user] = _Look(min(began, self._layout_known), used, user in refused)
         for user in refused & self._watched.keys():
             for each in self._watched[user]:
                 each.set()
         while len(self._looks) > _MOST_USERS:
             del self._looks[next(iter(self._looks))]
         self._go_on()
+
+    async def _check_layout(self, now: float) -> None:
+        """Look at the layout, unless somebody did lately: one look serves the first ones for several users.
+
+        Raises:
+            StoreUnavailable: the store has outgrown this version.
+        """
+        if now <= self._layout_known + self._fresh_seconds / _LOOKS:
+            return
+        layout = await self._engine.layout()
+        if layout.outgrown is not None:
+            _log.error("all operations are refused: %s", layout.outgrown)
+            raise StoreUnavailable(f"{layout.outgrown}. Nothing was read or written.")
+        self._layout_known = now
 
     def _go_on(self) -> None:
         """Look for whoever is at work from now on."""
@@ -189,7 +207,7 @@ class Blocks:
 
     async def _renew(self) -> None:
         """Look now and then for all users who are at work, or were of late; end when nobody was."""
-        while self._looks and not await self._closes_within(self._fresh_seconds / 3):
+        while self._looks and not await self._closes_within(self._fresh_seconds / _LOOKS):
             idle = self._elapsed() - _KEPT_SECONDS
             users = [user for user, look in self._looks.items() if look.used > idle or user in self._watched]
             self._looks = {user: self._looks[user] for user in users}

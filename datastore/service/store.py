@@ -34,11 +34,11 @@ from datastore.operations import (
     Scan,
     Watch,
 )
-from datastore.ports import Clock, Engine, Observer
+from datastore.ports import FRESH_SECONDS, Clock, Engine, Observer
 from datastore.quotas import Amount, Growth, Quota
 from datastore.service import atomics, crowds, policy, reads, writes
 from datastore.service.audit import Audit
-from datastore.service.blocks import FRESH_SECONDS, Blocks, guarded
+from datastore.service.blocks import Blocks, guarded
 from datastore.service.metrics import Metrics
 from datastore.service.overrides import EVERY_SECONDS, Override
 from datastore.service.quota import Quotas, check, concerns, told

@@ -25,6 +25,7 @@ from typing import Any, cast
 from datastore import Scope, Store, open_store
 from datastore.assembly import SystemClock
 from datastore.document import Place
+from datastore.layout import LAYOUT, Layout
 from datastore.ports import Engine
 from sandbox import RunLimits, RunResult, Sandbox
 from sandbox.inject import connect
@@ -88,6 +89,9 @@ class Instant:
 
     async def peek(self, *_: object) -> list[Any]:
         return []
+
+    async def layout(self) -> Layout:
+        return Layout(LAYOUT, LAYOUT)
 
     async def record(self, _: object) -> None:
         """Nothing was read."""

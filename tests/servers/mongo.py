@@ -86,11 +86,12 @@ def fresh_database(server: str) -> Iterator[str]:
 
 
 def empty_database(url: str) -> None:
-    """Remove every document of a database; indexes stay."""
+    """Remove every document of a database but that of the layout; indexes stay."""
     with pymongo.MongoClient[dict[str, Any]](url) as client:
         database = client.get_default_database()
         for name in database.list_collection_names():
-            database[name].delete_many({})
+            if not name.endswith("_layout"):
+                database[name].delete_many({})
 
 
 def database(server: str, name: str) -> str:

@@ -75,14 +75,15 @@ def fresh_postgres(server: str) -> Iterator[str]:
 
 
 def empty_postgres(url: str) -> None:
-    """Remove every row of a database, and whoever a test left connected to it."""
+    """Remove every row of a database but that of the layout, and whoever a test left connected to it."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         tables = connection.execute(
-            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+            "SELECT schemaname, tablename FROM pg_tables"
+            " WHERE schemaname NOT IN ('pg_catalog', 'information_schema') AND tablename <> 'layout'"
         )
         named = sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
         if tables.rowcount:
@@ -176,7 +177,7 @@ class Server:
 
     def _answers(self) -> bool:
         assert self.process is not None
-        waiting = [_binary("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "1"]
+        waiting = [installed("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "1"]
         for _ in range(_START_SECONDS * 20):
             if self.process.poll() is not None:
                 return False
@@ -199,16 +200,16 @@ class Server:
 
 def _command_line(program: str) -> Sequence[str]:
     if os.geteuid() != 0:
-        return [*_DIES_WITH_US, _binary(program)]
+        return [*_DIES_WITH_US, installed(program)]
     account = pwd.getpwnam(_ACCOUNT)
     laid_down = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
-    return [*_DIES_WITH_US, *laid_down, _binary(program)]
+    return [*_DIES_WITH_US, *laid_down, installed(program)]
 
 
-def _binary(program: str) -> str:
+def installed(program: str) -> str:
     """Return the newest of the installed versions, which Debian keeps off the path."""
-    installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"), key=lambda path: int(path.parts[4]))
-    found = str(installed[-1]) if installed else shutil.which(program)
+    versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"), key=lambda path: int(path.parts[4]))
+    found = str(versions[-1]) if versions else shutil.which(program)
     if found is None:
         raise RuntimeError(f"There is no PostgreSQL: install the package `postgresql`, or set {VARIABLE}.")
     return found

@@ -11,7 +11,7 @@ from tests.servers import mongo, postgres
 
 def test_a_postgresql_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATASTORE_TEST_POSTGRES_URL", raising=False)
-    monkeypatch.setattr(postgres, "_binary", lambda _program: "/bin/false")
+    monkeypatch.setattr(postgres, "installed", lambda _program: "/bin/false")
     with pytest.raises(RuntimeError, match="initdb fails"), postgres.postgres():
         pass
     monkeypatch.setattr(postgres.Server, "initialise", lambda _server: None)
@@ -24,7 +24,7 @@ def test_a_postgresql_that_is_not_there_is_an_error_that_names_the_package(monke
     monkeypatch.setattr(postgres, "Path", lambda _folder: Path("/nowhere"))
     monkeypatch.setattr("shutil.which", lambda _program: None)
     with pytest.raises(RuntimeError, match="install the package `postgresql`"):
-        postgres._binary("postgres")
+        postgres.installed("postgres")
 
 
 def test_a_mongod_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import pytest
 from datastore.document import Place
 from datastore.entry import NEVER
 from datastore.errors import AccessDenied, StoreUnavailable
-from datastore.ports import Engine, Stub
-from datastore.service.blocks import BLOCKED, FRESH_SECONDS, Blocks, digest
+from datastore.layout import LAYOUT, Layout
+from datastore.ports import FRESH_SECONDS, Engine, Stub
+from datastore.service.blocks import BLOCKED, Blocks, digest
 from tests.world import ManualClock
 
 WAIT_SECONDS = 60
@@ -29,6 +30,13 @@ class Records:
         self.answered = asyncio.Event()
         self.away = False
         self.slow = 0.0
+        self.needs = LAYOUT
+        self.layouts = 0
+
+    async def layout(self) -> Layout:
+        self.layouts += 1
+        await asyncio.sleep(0)
+        return Layout(LAYOUT, self.needs)
 
     async def peek(self, place: Place, keys: Sequence[str], now: datetime) -> list[Stub]:
         del now
@@ -82,6 +90,28 @@ async def test_what_is_known_is_not_acted_on_for_longer_than_it_is_good_for(reco
     records.seconds = 3600.1
     with pytest.raises(AccessDenied, match="this user is blocked"):
         await blocks.refuse("alice")
+
+
+async def test_a_host_that_the_store_has_outgrown_refuses_everybody(records: Records, blocks: Blocks) -> None:
+    await blocks.refuse("alice")
+    records.needs, records.seconds = LAYOUT + 1, 3600
+    await blocks.refuse("alice")
+    records.seconds = 3600.1
+    for user in ("alice", "bob"):
+        with pytest.raises(StoreUnavailable, match=r"has layout 3, .* knows layout 2\. Upgrade it .* Nothing was read"):
+            await blocks.refuse(user)
+
+
+async def test_what_is_known_of_a_user_is_no_fresher_than_what_is_known_of_the_layout(
+    records: Records, blocks: Blocks
+) -> None:
+    await blocks.refuse("alice")
+    records.seconds = 1000  # Soon enough to ask for bob alone.
+    await blocks.refuse("bob")
+    assert records.layouts == 1
+    records.needs, records.seconds = LAYOUT + 1, 3600.1
+    with pytest.raises(StoreUnavailable, match="has layout 3"):
+        await blocks.refuse("bob")
 
 
 async def test_where_nobody_can_tell_the_operation_is_refused(records: Records, blocks: Blocks) -> None:

@@ -8,7 +8,8 @@ from typing import Any, Final, Self
 
 from pymongo import ReadPreference, WriteConcern
 
-from datastore.backends.mongo import indexes, ledger, opening, restoring
+from datastore.backends.migrations import migrate
+from datastore.backends.mongo import indexes, layouts, ledger, opening, restoring
 from datastore.backends.mongo.documents import UNDECODED
 from datastore.backends.mongo.driver import Client, Database, Listener
 from datastore.backends.mongo.erasing import Erasing
@@ -19,7 +20,8 @@ from datastore.backends.mongo.streams import StreamJournal, has_streams
 from datastore.backends.mongo.writes import DURABLE, Writer
 from datastore.document import Interest, Place
 from datastore.entry import Entry
-from datastore.ports import Clock, Logged, Position
+from datastore.layout import Layout
+from datastore.ports import FRESH_SECONDS, Clock, Logged, Position
 from datastore.quotas import Quota
 from datastore.settings import Settings
 
@@ -47,6 +49,10 @@ class MongoBackend(Inspection, Erasing, Writer, ledger.Auditing):
             f"{settings.mongo_collection}.audit", write_concern=DURABLE, **options | {"codec_options": ledger.CODEC}
         )
         counters = database.get_collection(f"{settings.mongo_collection}_counters", write_concern=DURABLE, **options)
+        layout = database.get_collection(
+            f"{settings.mongo_collection}_layout", write_concern=DURABLE, read_preference=ReadPreference.PRIMARY
+        )
+        self._book = layouts.MongoBook(layout, self._entries)
         self._reservations = Reservations(counters, self._entries, settings.operation_timeout_seconds)
         self._database = database
         self._seconds = settings.operation_timeout_seconds
@@ -88,9 +94,20 @@ class MongoBackend(Inspection, Erasing, Writer, ledger.Auditing):
         return backend
 
     async def prepare(self, at: str = "the given handle") -> None:
-        """Make the indexes that are missing; `at` is what messages call the server."""
+        """Bring the store to the layout of this version, and make the indexes that are missing.
+
+        Args:
+            at: what messages call the server.
+        """
+        with opening.answering(at):
+            settling = FRESH_SECONDS + self._seconds
+            await migrate(self._book, layouts.MIGRATIONS, f"the MongoDB store at {at}", settling)
         await opening.index(self._entries, at, indexes.wanted(collect_garbage=self._collect_garbage))
         await opening.index(self._audit, at, ledger.INDEXES)
+
+    async def layout(self) -> Layout:
+        """Return the layout that the store has; see `Engine.layout`."""
+        return await self._book.read()
 
     async def aclose(self) -> None:
         """Release connections; idempotent. A handle that was given stays open."""

@@ -14,6 +14,7 @@ from datastore.backends.sql import (
     erasing,
     increments,
     inspection,
+    layouts,
     ledger,
     opening,
     quotas,
@@ -30,6 +31,7 @@ from datastore.chain import Row
 from datastore.document import Interest, Place, Span
 from datastore.entry import Entry
 from datastore.errors import StoreUnavailable
+from datastore.layout import Layout
 from datastore.operations import Applied, Outcome
 from datastore.ports import (
     Access,
@@ -91,6 +93,10 @@ class SqlBackend:
         self._runner.check_home()
         await self._collector.stop()
         await self._runner.aclose()
+
+    async def layout(self) -> Layout:
+        """Return the layout that the store has; see `Engine.layout`."""
+        return await layouts.SqlBook(self._runner).read()
 
     async def get(self, place: Place, keys: Sequence[str], now: datetime) -> tuple[list[Entry], list[str]]:
         """Return entries in the order asked, and the keys not looked at."""

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from sqlalchemy import DDL, Column, ColumnElement, Subquery, Table, Text, TextClause
+from sqlalchemy import DDL, Column, ColumnElement, CursorResult, Subquery, Table, Text, TextClause
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.exc import DBAPIError
@@ -35,6 +35,13 @@ class Lane:
 
     engine: AsyncEngine
     width: int
+
+
+class Commands(Protocol):
+    """What runs a statement of the engine's own: a `Job`."""
+
+    async def command(self, text: str) -> CursorResult[Any]:
+        """Run a statement without data in it."""
 
 
 class Dialect(Protocol):
@@ -108,6 +115,15 @@ class Dialect(Protocol):
 
     def discounting(self, name: str) -> list[DDL]:
         """Return the statements that make the trigger which counts what is removed."""
+
+    async def read_header(self, job: Commands) -> int:
+        """Return the layout that a host must know, as a header beside the tables tells it."""
+
+    async def write_header(self, job: Commands, needs: int) -> None:
+        """Put another number there."""
+
+    async def hold_starts(self, job: Commands, seconds: float) -> None:
+        """Let no other start change the schema before the open transaction ends, which may take so long."""
 
     async def interrupt(self, connection: AsyncConnection, seconds: float) -> None:
         """Stop the statement that the connection is at, if any; it fails and is undone. Never raises."""

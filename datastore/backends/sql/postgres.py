@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import select as polling
 import socket
 from collections.abc import Awaitable, Callable, Sequence
@@ -35,7 +36,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from datastore.backends.sql.dialect import Lane, sqlstate
+from datastore.backends.sql.dialect import Commands, Lane, sqlstate
 from datastore.settings import Settings
 
 insert: Final = postgresql.insert
@@ -129,6 +130,10 @@ def listing(items: Sequence[str]) -> object:
 
 
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+MARK: Final = re.compile(r"agent-data-store, layout (\d{1,9})")
+"""The comment of our table of entries."""
+_STARTING: Final = 0x41445331
+"""The lock under which the schema is made or changed."""
 _COMMITTING: Final = 0x41445332
 """The lock under which numbers are given; it is freed when what they stand for can be seen."""
 
@@ -190,6 +195,27 @@ def _counted(name: str, statements: str, made: str) -> list[DDL]:
     there = f"SELECT FROM pg_trigger WHERE tgrelid = '{SCHEMA}.entries'::regclass AND tgname = '{name}'"
     once = f"DO $$ BEGIN IF NOT EXISTS ({there}) THEN\n{made}\nEND IF; END $$"
     return [DDL(each) for each in (function, once)]  # type: ignore[no-untyped-call]  # as above
+
+
+async def read_header(job: Commands) -> int:
+    """Return the number in the comment of the table of entries; 0 where it is not one of ours."""
+    comment = (await job.command("SELECT obj_description(to_regclass('entries'), 'pg_class')")).scalar_one()
+    found = MARK.fullmatch(comment or "")
+    return int(found[1]) if found else 0
+
+
+async def write_header(job: Commands, needs: int) -> None:
+    """Put another number there, within the open transaction."""
+    await job.command(f"COMMENT ON TABLE entries IS 'agent-data-store, layout {needs:d}'")
+
+
+async def hold_starts(job: Commands, seconds: float) -> None:
+    """Wait for other starts; what they made is seen as it is then, not as it was when this transaction began."""
+    milliseconds = math.ceil(seconds * 1000)
+    await job.command("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    await job.command(f"SET LOCAL statement_timeout = {milliseconds}")
+    await job.command(f"SET LOCAL lock_timeout = {milliseconds}")
+    await job.command(f"SELECT pg_advisory_xact_lock({_STARTING})")
 
 
 async def _driver(connection: AsyncConnection) -> Any:

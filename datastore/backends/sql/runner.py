@@ -204,7 +204,8 @@ class Runner:
         self.dialect = dialect
         reading, writing = lanes
         self._engines = (reading.engine, writing.engine)
-        self._seconds = seconds
+        self.seconds = seconds
+        """The deadline of an operation."""
         turns = Turns(writing.width)
         self._turns = (turns if reading is writing else Turns(reading.width), turns)
         self.written = asyncio.Event()
@@ -215,7 +216,7 @@ class Runner:
 
     def deadline(self, seconds: float | None = None) -> float:
         """Return the end of an operation that begins now, by the loop's clock."""
-        return asyncio.get_running_loop().time() + (self._seconds if seconds is None else seconds)
+        return asyncio.get_running_loop().time() + (self.seconds if seconds is None else seconds)
 
     async def run(self, work: Work[T], *, writes: bool, until: float | None = None) -> T:
         """Do the work on a connection of its own, in its turn and before its deadline.
@@ -274,7 +275,7 @@ class Runner:
 
     async def _close(self) -> None:
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._seconds + GRACE_SECONDS)
+            await asyncio.wait(self._tasks, timeout=self.seconds + GRACE_SECONDS)
         for engine in self._engines:
             await engine.dispose()
 

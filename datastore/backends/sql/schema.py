@@ -1,6 +1,6 @@
 """The table of entries, its indexes, and how times are stored.
 
-`noted` and `counted` have what triggers keep, `audited` the log.
+`noted` and `counted` have what triggers keep, `audited` the log, and `layouts` the layout of all of it.
 
 Theory of operation:
 
@@ -26,7 +26,7 @@ from typing import Final
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, Text, literal_column
 from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 
-from datastore.backends.sql import audited, counted, noted
+from datastore.backends.sql import audited, counted, layouts, noted
 from datastore.backends.sql.dialect import NAME, Dialect
 from datastore.entry import NEVER
 
@@ -75,14 +75,9 @@ entries: Final = Table(
 EXPIRES: Final = entries.c.expires_at < literal_column(str(NEVER_MS))
 """Whether an entry ever expires, in the very words of the partial index: else the planner could not use it."""
 
+BY_KEY: Final = Index("entries_by_key", entries.c.owner, entries.c.namespace, entries.c.key, entries.c.expires_at)
 INDEXES: Final = (
-    Index(
-        "entries_by_key",
-        entries.c.owner,
-        entries.c.namespace,
-        entries.c.key,
-        entries.c.expires_at,
-    ),
+    BY_KEY,
     Index("entries_by_expiry", entries.c.expires_at, sqlite_where=EXPIRES, postgresql_where=EXPIRES),
     *(
         Index(name, column, entries.c.id, sqlite_where=column.is_not(None), postgresql_where=column.is_not(None))
@@ -100,6 +95,7 @@ NAMES: Final = frozenset(
         *noted.NAMES,
         *audited.NAMES,
         *counted.NAMES,
+        *layouts.NAMES,
     }
 )
 
@@ -115,4 +111,5 @@ def creation(dialect: Dialect) -> list[ExecutableDDLElement]:
         *noted.creation(dialect),
         *audited.creation(),
         *counted.creation(dialect),
+        layouts.CREATION,
     ]

@@ -2,9 +2,8 @@
 
 Theory of operation: the URL goes to PostgreSQL's own client library as it is, which knows every option that its manual
 names; ours come on top. The tables stand in a schema of their own, so a database may be shared with other
-applications. The table is marked as ours by its comment, which also tells its layout. Looking takes no lock; only what
-is missing is made, in one transaction, by one process at a time. Messages name hosts and ports, and never credentials:
-the driver's own texts are not quoted, nor chained where they may hold the URL.
+applications. The table is marked as ours by its comment. Messages name hosts and ports, and never credentials: the
+driver's own texts are not quoted, nor chained where they may hold the URL.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from datastore.backends.clocks import check_clock
 from datastore.backends.sql import postgres, schema
+from datastore.backends.sql.completing import Completion
 from datastore.backends.sql.dialect import sqlstate
 from datastore.backends.sql.errors import Refused
 from datastore.backends.sql.runner import Job, Runner
@@ -27,10 +27,6 @@ from datastore.errors import ConfigurationError, StoreUnavailable
 from datastore.settings import Settings
 
 SCHEMES: Final = ("postgresql", "postgres", "postgresql+psycopg")
-_MARK: Final = "agent-data-store, layout 2"
-_LOCK: Final = 0x41445331
-_REPAIR_SECONDS: Final = 600.0
-"""The index of a large table takes its time to be made again."""
 _INSUFFICIENT_PRIVILEGE: Final = "42501"
 _USER_REFUSED: Final = ("authentication failed", "no password supplied", "pg_hba.conf", 'role "')
 
@@ -55,7 +51,7 @@ async def open_runner(url: str, settings: Settings) -> Runner:
 
     runner = Runner(postgres, postgres.lanes(connect), settings.operation_timeout_seconds)
     try:
-        await _complete(runner, at, settings.connect_timeout_seconds)
+        await Completion(runner, Schema(at), settings.connect_timeout_seconds).complete()
     except BaseException as error:
         await runner.aclose()
         if (explained := _explained(at, error)) is not None:
@@ -102,13 +98,6 @@ def hosts(parameters: Mapping[str, Any]) -> str:
     return ",".join(f"{name}:{ports[index % len(ports)]}" for index, name in enumerate(names))
 
 
-async def _complete(runner: Runner, at: str, seconds: float) -> None:
-    found = await runner.run(lambda job: _look(job, at), writes=False, until=runner.deadline(seconds))
-    if not found >= schema.NAMES:
-        patience = max(seconds, _REPAIR_SECONDS) if found else seconds
-        await runner.run(lambda job: _make(job, patience), writes=True, until=runner.deadline(patience))
-
-
 _FACTS: Final = "SELECT current_setting('server_encoding') AS encoding, clock_timestamp() AS now"
 _RELATIONS: Final = (
     "SELECT relname AS name, obj_description(oid, 'pg_class') AS mark FROM pg_class "
@@ -119,40 +108,44 @@ _RELATIONS: Final = (
 _OUR_SCHEMA: Final = f"SELECT 1 FROM pg_namespace WHERE nspname = '{postgres.SCHEMA}'"  # noqa: S608 - our own name
 
 
-async def _look(job: Job, at: str) -> set[str]:
-    """Return the names of what is in the schema, once server and schema are known to keep every promise."""
-    before = datetime.now(UTC)
-    facts = (await job.command(_FACTS)).one()
-    check_clock(facts.now, before, datetime.now(UTC), f"PostgreSQL at {at}")
-    if facts.encoding != "UTF8":
-        raise ConfigurationError(
-            f"The PostgreSQL database at {at} has the encoding {facts.encoding}, which cannot hold every name. "
-            "Name a database made WITH (ENCODING 'UTF8', TEMPLATE template0)."
-        )
-    marks = {str(row.name): row.mark for row in await job.command(_RELATIONS)}
-    mark = marks.get(schema.entries.name, _MARK)
-    if mark != _MARK:
-        raise ConfigurationError(
-            f"The schema {postgres.SCHEMA!r} of the database at {at} is another application's, or of another version "
-            f"({mark}; this one reads {_MARK!r}). Name another database, or open it with the version that made it."
-        )
-    return set(marks)
+class Schema:
+    """Our schema in a database; see `completing.Database`.
 
+    Args:
+        at: the server's hosts and ports.
+    """
 
-async def _make(job: Job, seconds: float) -> None:
-    """Make what is missing; another process that does the same meanwhile has made it when the lock is ours."""
-    milliseconds = math.ceil(seconds * 1000)
-    async with job.transaction():
-        # What others made is seen as soon as they have made it, not as it was when this transaction began.
-        await job.command("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        await job.command(f"SET LOCAL statement_timeout = {milliseconds}")
-        await job.command(f"SET LOCAL lock_timeout = {milliseconds}")
-        await job.command(f"SELECT pg_advisory_xact_lock({_LOCK})")
+    def __init__(self, at: str) -> None:
+        self._at = at
+
+    @property
+    def at(self) -> str:
+        """The store's name in messages."""
+        return f"the PostgreSQL store at {self._at}"
+
+    async def look(self, job: Job) -> set[str]:
+        """Return the names of what is in the schema, once server and schema are known to keep every promise."""
+        before = datetime.now(UTC)
+        facts = (await job.command(_FACTS)).one()
+        check_clock(facts.now, before, datetime.now(UTC), f"PostgreSQL at {self._at}")
+        if facts.encoding != "UTF8":
+            raise ConfigurationError(
+                f"The PostgreSQL database at {self._at} has the encoding {facts.encoding}, which cannot hold every "
+                "name. Name a database made WITH (ENCODING 'UTF8', TEMPLATE template0)."
+            )
+        marks = {str(row.name): row.mark for row in await job.command(_RELATIONS)}
+        entries = schema.entries.name
+        if entries in marks and not postgres.MARK.fullmatch(marks[entries] or ""):
+            raise ConfigurationError(
+                f"The schema {postgres.SCHEMA!r} of the database at {self._at} is another application's: its table "
+                f"{entries!r} does not have our comment. Name another database."
+            )
+        return set(marks)
+
+    async def claim(self, job: Job) -> None:
+        """Make the schema where it is missing: with rights on the database alone, its table could not be made."""
         if (await job.command(_OUR_SCHEMA)).first() is None:
             await job.command(f"CREATE SCHEMA {postgres.SCHEMA}")
-        for statement in schema.creation(postgres):
-            await job.execute(statement)
-        await job.command(f"COMMENT ON TABLE {schema.entries.name} IS '{_MARK}'")
 
 
 def _explained(at: str, error: BaseException) -> Exception | None:

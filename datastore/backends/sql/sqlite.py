@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
-from datastore.backends.sql.dialect import Lane
+from datastore.backends.sql.dialect import Commands, Lane
 from datastore.backends.sql.visits import Connection
 
 insert: Final = sqlite.insert
@@ -127,6 +127,20 @@ def discounting(name: str) -> list[DDL]:
         "\tDELETE FROM counters WHERE owner = old.owner AND namespace = old.namespace AND held_keys <= 0;"
     )
     return counting(name, "AFTER DELETE", lost)
+
+
+async def read_header(job: Commands) -> int:
+    """Return the field that SQLite keeps for the layout of an application's file."""
+    return int((await job.command("PRAGMA user_version")).scalar_one())
+
+
+async def write_header(job: Commands, needs: int) -> None:
+    """Put another number there, within the open transaction."""
+    await job.command(f"PRAGMA user_version={needs:d}")
+
+
+async def hold_starts(_job: Commands, _seconds: float) -> None:
+    """Do nothing: the open transaction has the lock of the one writer."""
 
 
 async def interrupt(connection: AsyncConnection, _seconds: float) -> None:

@@ -1,0 +1,229 @@
+"""A migration is made in steps, once, by any number of starts that are killed at any moment, and beside hosts at work.
+
+The later version is a process of its own, with one layout more; see `later`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from datastore import Scope, Settings, open_store
+from datastore.assembly import open_engine
+from datastore.backends.migrations import Migration, migrate
+from datastore.document import Place, Span
+from datastore.entry import Entry
+from datastore.errors import ConfigurationError, StoreUnavailable
+from datastore.layout import LAYOUT, Layout
+from datastore.operations import Apply, Put
+from datastore.service.store import Store
+from sandbox import connect
+from tests.migrations.dumps import ENDINGS
+from tests.migrations.later import BATCH, LATER, MARK, SETTINGS
+from tests.migrations.recording import stored
+from tests.migrations.stores import fresh
+from tests.world import ManualClock
+
+ENTRIES = 10 * BATCH + 5
+WAIT_SECONDS = 120
+ALICE = Scope(user="alice", agent="writer", run="run-1")
+Process = subprocess.Popen[str]
+
+
+class Shelf:
+    """A layout in memory, and what was asked of it."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.required: list[int] = []
+
+    async def read(self) -> Layout:
+        return self.layout
+
+    async def require(self, standing: Layout, needs: int) -> Layout:
+        self.required.append(needs)
+        self.layout = Layout(standing.number, needs, standing.position)
+        return self.layout
+
+    async def advance(self, standing: Layout, migration: Migration[list[str]]) -> None:
+        position = await migration.step(STEPS, standing.position)
+        if position is None:
+            self.layout = Layout(migration.number, max(standing.needs, migration.needs))
+        else:
+            self.layout = Layout(standing.number, standing.needs, position)
+
+
+STEPS: list[str] = []
+
+
+async def step(steps: list[str], position: str | None) -> str | None:
+    steps.append(str(position))
+    return {None: "a", "a": "b"}.get(position)
+
+
+@pytest.fixture(autouse=True)
+def nothing_done() -> None:
+    STEPS.clear()
+
+
+async def test_steps_are_made_from_the_position_on_until_the_end() -> None:
+    shelf = Shelf(Layout(LAYOUT - 1, 1, "a"))
+    assert await migrate(shelf, [Migration(LAYOUT, step, needs=LAYOUT)], "the store", 0)
+    assert (STEPS, shelf.layout, shelf.required) == (["a", "b"], Layout(LAYOUT, LAYOUT), [])
+    assert not await migrate(shelf, [Migration(LAYOUT, step, needs=LAYOUT)], "the store", 0)
+
+
+async def test_hosts_are_told_before_the_first_step_of_what_they_cannot_be_at_work_beside() -> None:
+    shelf = Shelf(Layout(LAYOUT - 1, 1))
+    alone = Migration(LAYOUT, step, needs=LAYOUT, beside=False)
+    waiting = asyncio.create_task(migrate(shelf, [alone], "the store", 3600))
+    await asyncio.sleep(0.01)
+    assert (STEPS, shelf.required, shelf.layout.needs) == ([], [LAYOUT], LAYOUT)
+    waiting.cancel()
+    # Another start cannot tell for how long they have known, so it waits again; but not between steps.
+    waiting = asyncio.create_task(migrate(shelf, [alone], "the store", 3600))
+    await asyncio.sleep(0.01)
+    assert STEPS == []
+    waiting.cancel()
+    shelf.layout = Layout(LAYOUT - 1, LAYOUT, "b")
+    await migrate(shelf, [alone], "the store", 3600)
+    assert STEPS == ["b"]
+
+
+async def test_a_store_from_which_no_migration_leads_on_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"the store cannot be used: it has layout 0, .* from a backup\."):
+        await migrate(Shelf(Layout(0, 0)), [Migration(LAYOUT, step, needs=LAYOUT)], "the store", 0)
+
+
+@pytest.fixture(params=ENDINGS)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a store of its own: what a later version leaves is of no use to others."""
+    with fresh(request.param, tmp_path / "store.db", request) as url:
+        yield url
+
+
+@pytest.fixture
+def filled(url: str) -> str:
+    """A store that holds entries of alice, and one of bob."""
+    with connect(url, scope=ALICE) as store:
+        store.set_many({f"k{number:04}": number for number in range(ENTRIES)})
+    with connect(url, user="bob", agent="writer") as store:
+        store.set("k0000", "untouched")
+    return url
+
+
+@contextmanager
+def later(url: str, *words: str) -> Iterator[Process]:
+    """A start of the later version."""
+    command = [sys.executable, "-W", "error", "-m", "tests.migrations.later", url, *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def said(process: Process) -> list[str]:
+    out, errors = process.communicate(timeout=WAIT_SECONDS)
+    assert (process.returncode, errors) == (0, "")
+    return out.split()
+
+
+async def marks(url: str) -> set[str]:
+    """Return what stands in the place of every mark, of a store that this version may use."""
+    engine = await open_engine(url, Settings(), ManualClock())
+    try:
+        found = [each for each in await stored(engine, ManualClock().now()) if each["namespace"] == "default"]
+        assert [each["value"] for each in found if each["owner"] == "bob"] == ["untouched"]
+        assert not any(MARK in each["updated_by_run"] for each in found if each["owner"] == "bob")
+        layout = await engine.layout()
+        assert (layout.number, layout.position) == (LATER, None)
+        return {each["updated_by_run"] for each in found if each["owner"] == "alice"}
+    finally:
+        await engine.aclose()
+
+
+@pytest.mark.slow
+async def test_a_migration_that_is_killed_again_and_again_is_made_once(filled: str) -> None:
+    """Each start is killed some steps after its first, in whatever it is about then, until one comes to the end."""
+    kills = 0
+    for steps in count(2):
+        with later(filled) as process:
+            assert process.stdout is not None
+            heard = [process.stdout.readline().strip() for _ in range(steps)]
+            process.kill()
+            if "done" in heard:
+                break
+            kills += 1
+    assert kills > 2
+    assert await marks(filled) == {f"run-1{MARK}"}
+
+
+@pytest.mark.slow
+async def test_starts_at_the_same_time_share_the_steps(filled: str) -> None:
+    with later(filled) as first, later(filled) as second, later(filled) as third:
+        heard = [said(each) for each in (first, second, third)]
+    assert [each[-1] for each in heard] == ["done"] * 3
+    assert await marks(filled) == {f"run-1{MARK}"}
+
+
+async def write(store: Store, key: str, value: int) -> None:
+    await store.execute(ALICE, Apply(namespace="default", mutations=(Put(key=key, value=value),)))
+
+
+async def write_until_it_ends(store: Store, process: Process) -> dict[str, int]:
+    """Write while a process is at work; return what was written last."""
+    written = {}
+    for number in count():
+        if process.poll() is not None:
+            break
+        await write(store, key := f"w{number % 100}", number)
+        written[key] = number
+    return written
+
+
+async def held(store: Store) -> list[Entry]:
+    """Return what alice has, whoever may use the store."""
+    page, after = await store.engine.scan(Place("alice", "default"), Span(), store.clock.now())
+    assert after is None
+    return page
+
+
+@pytest.mark.slow
+async def test_a_host_of_the_layout_before_works_on_beside_a_migration(filled: str) -> None:
+    async with open_store(filled, settings=SETTINGS) as store:
+        with later(filled) as process:
+            written = await write_until_it_ends(store, process)
+            assert said(process)[-1] == "done"
+        await write(store, "after", 1)
+    async with open_store(filled) as again:
+        await write(again, "and again", 2)
+        found = {each.key: each.value for each in await held(again)}
+    assert written
+    assert {key: found[key] for key in written} == written
+    assert (found["after"], found["and again"]) == (1, 2)
+
+
+@pytest.mark.slow
+async def test_a_host_that_may_not_be_at_work_beside_a_migration_writes_nothing_into_its_result(filled: str) -> None:
+    refused = rf"has layout {LATER}, .* Upgrade it on this host.*Nothing was read or written"
+    async with open_store(filled, settings=SETTINGS) as store:
+        with later(filled, "alone") as process:
+            with pytest.raises(StoreUnavailable, match=refused):
+                await write_until_it_ends(store, process)
+            assert said(process)[-1] == "done"
+        with pytest.raises(StoreUnavailable, match=refused):
+            await write(store, "late", 1)
+        page = await held(store)
+    assert len(page) > ENTRIES
+    assert {entry.updated_by_run[-1] for entry in page} == {MARK}
+    with pytest.raises(ConfigurationError, match=rf"cannot be used: the store has layout {LATER}, .* Upgrade it"):
+        async with open_store(filled):
+            pass
