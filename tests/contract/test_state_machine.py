@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -513,11 +512,20 @@ def machine(
     return type("Machine", (StoreMachine,), {"open_world": staticmethod(open_world)})
 
 
-def test_any_sequence_of_verbs_does_what_it_does_to_a_dict(machine: type[StoreMachine]) -> None:
-    examples = int(os.environ.get("DATASTORE_TEST_EXAMPLES", "25"))
+def run(machine: type[StoreMachine], examples: int, steps: int) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=examples, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+
+
+def test_any_sequence_of_verbs_does_what_it_does_to_a_dict(machine: type[StoreMachine]) -> None:
+    run(machine, examples=25, steps=30)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+def test_any_long_sequence_of_verbs_does_what_it_does_to_a_dict(machine: type[StoreMachine]) -> None:
+    run(machine, examples=200, steps=60)

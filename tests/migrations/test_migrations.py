@@ -6,6 +6,7 @@ The later version is a process of its own, with one layout more; see `later`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -163,6 +164,20 @@ async def test_a_migration_that_is_killed_again_and_again_is_made_once(filled: s
                 break
             kills += 1
     assert kills > 2
+    assert await marks(filled) == {f"run-1{MARK}"}
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+async def test_a_migration_that_is_killed_at_any_moment_is_made_once(filled: str) -> None:
+    """Each start is killed a little later than the one before, whatever it has said by then."""
+    for milliseconds in range(0, 3000, 40):
+        with later(filled) as process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(milliseconds / 1000)
+            process.kill()
+    with later(filled) as process:
+        assert said(process)[-1] == "done"
     assert await marks(filled) == {f"run-1{MARK}"}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import pickle
 import queue
 from collections.abc import Callable
@@ -186,7 +185,7 @@ def test_any_sequence_of_verbs_in_a_guest_does_what_it_does_to_a_dict(
     # A lock is held by an object of the guest's own, which no relay can hand out.
     members = {"open_world": staticmethod(open_world), "locks": False}
     machine: type[StoreMachine] = type("Machine", (StoreMachine,), members)
-    examples = int(os.environ.get("DATASTORE_TEST_EXAMPLES", "10"))
+    examples = 10
     run_state_machine_as_test(
         machine,
         settings=settings(

@@ -18,7 +18,7 @@ from sandbox import Event, RunLimits, Sandbox
 from tests.sandbox.conftest import RUN_AS
 from tests.sandbox.hostile import HOSTILE
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.nightly, pytest.mark.alone, pytest.mark.timeout(120)]
 
 MOST: Final = 3
 TRIES: Final = 5
