@@ -38,12 +38,12 @@ class MongoBook:
 
     async def read(self) -> Layout:
         """Return what the store says, and have it say something."""
-        if (told := await self._told()) is None:
-            number = _BEFORE_THE_DOCUMENT if await self._first(self._entries, {}) else LAYOUT
-            await self._change({"_id": _ID}, {"$setOnInsert": _document(Layout(number, number))}, upsert=True)
-            told = await self._told()
-        assert told is not None  # noqa: S101 - nothing removes it
-        return told
+        if (told := await self._told()) is not None:
+            return told
+        number = _BEFORE_THE_DOCUMENT if await self._first(self._entries, {}) else LAYOUT
+        first = Layout(number, number)
+        await self._change({"_id": _ID}, {"$setOnInsert": _document(first)}, upsert=True)
+        return await self._told() or first
 
     async def require(self, standing: Layout, needs: int) -> Layout:
         """Let the store refuse hosts that know less; see `Book.require`."""

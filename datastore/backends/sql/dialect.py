@@ -123,7 +123,13 @@ class Dialect(Protocol):
         """Put another number there."""
 
     async def hold_starts(self, job: Commands, seconds: float) -> None:
-        """Let no other start change the schema before the open transaction ends, which may take so long."""
+        """Let no other start change the schema before the open transaction ends, which may take so long.
+
+        A table is waited for no longer than by any operation, since whoever comes later would wait behind it.
+        """
+
+    async def is_unique(self, job: Commands, index: str) -> bool:
+        """Say whether an index of the entries is there, and unique."""
 
     async def interrupt(self, connection: AsyncConnection, seconds: float) -> None:
         """Stop the statement that the connection is at, if any; it fails and is undone. Never raises."""

@@ -216,6 +216,13 @@ async def hold_starts(job: Commands, seconds: float) -> None:
     await job.command(f"SET LOCAL statement_timeout = {milliseconds}")
     await job.command(f"SET LOCAL lock_timeout = {milliseconds}")
     await job.command(f"SELECT pg_advisory_xact_lock({_STARTING})")
+    await job.command("SET LOCAL lock_timeout TO DEFAULT")
+
+
+async def is_unique(job: Commands, index: str) -> bool:
+    """Say whether an index of the entries is there, and unique."""
+    asked = f"SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('{index}') AND indisunique"  # noqa: S608 - our own
+    return (await job.command(asked)).first() is not None
 
 
 async def _driver(connection: AsyncConnection) -> Any:

@@ -143,6 +143,11 @@ async def hold_starts(_job: Commands, _seconds: float) -> None:
     """Do nothing: the open transaction has the lock of the one writer."""
 
 
+async def is_unique(job: Commands, index: str) -> bool:
+    """Say whether an index of the entries is there, and unique."""
+    return any(row.name == index and row.unique for row in await job.command("PRAGMA index_list(entries)"))
+
+
 async def interrupt(connection: AsyncConnection, _seconds: float) -> None:
     """Stop the statement that the connection is at, if any; it fails and is undone. Waits for nothing."""
     raw = await connection.get_raw_connection()
