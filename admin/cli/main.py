@@ -5,7 +5,9 @@ Starting is quick because nothing here imports the store: help and mistakes of u
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -83,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the command's name; default: this process's own.
     """
     switches = Switches()
+    _heed_interrupts()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -92,6 +95,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the end of every error
         return failures.report(error, debug=switches.debug)
     return int(code or 0)
+
+
+def _heed_interrupts() -> None:
+    """End on Ctrl-C also where a shell, or a CI system, started this process in the background with SIGINT ignored."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 if __name__ == "__main__":

@@ -157,12 +157,13 @@ def test_a_machine_without_bubblewrap_is_exit_2_with_the_remedy(
     assert ended.complaint == "datastore: bubblewrap (bwrap) is not on PATH. Install bubblewrap 0.8 or later."
 
 
+@pytest.mark.parametrize("behind", [(), ("sh", "-c", 'trap "" INT; exec "$@"', "sh")], ids=["as usual", "ignored"])
 def test_ctrl_c_is_exit_130_and_kills_the_run_and_the_log_was_live(
-    env: dict[str, str], agent: Callable[[str], str]
+    env: dict[str, str], agent: Callable[[str], str], behind: tuple[str, ...]
 ) -> None:
     code = "import os, threading\ndef run():\n    print('guest', os.getpid())\n    threading.Event().wait()"
     options = ("--user", "alice", "--isolation", "unsafe_process", "--accept-no-isolation")
-    with started(["run", agent(code), *options], env) as running:
+    with started(["run", agent(code), *options], env, behind) as running:
         assert running.stderr is not None
         assert running.stdout is not None
         lines = iter(running.stderr.readline, b"")

@@ -59,10 +59,12 @@ def process(arguments: Sequence[str], env: Mapping[str, str], stdin: bytes = b""
 
 
 @contextmanager
-def started(arguments: Sequence[str], env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """The command, still running; killed at the end if it is."""
+def started(
+    arguments: Sequence[str], env: Mapping[str, str], behind: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The command, still running; killed at the end if it is. Words `behind` which it stands start it."""
     with subprocess.Popen(
-        [*COMMAND, *arguments],
+        [*behind, *COMMAND, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
