@@ -35,24 +35,25 @@ _START_SECONDS = 60
 _STOP_SECONDS = 30
 _TRIES = 3
 _NAME = "tests"
+_CACHE_GIGABYTES = 0.5
 _PARAMETERS = ("ttlMonitorEnabled=false", "diagnosticDataCollectionEnabled=false", "transactionLifetimeLimitSeconds=3")
 
 
 @contextmanager
-def mongod() -> Iterator[str]:
+def mongod(cache_gigabytes: float = _CACHE_GIGABYTES) -> Iterator[str]:
     """Yield the URL of a server without a database; `database` names one."""
     if given := os.environ.get(VARIABLE):
         yield given
         return
-    with own_mongod() as url:
+    with own_mongod(cache_gigabytes=cache_gigabytes) as url:
         yield url
 
 
 @contextmanager
-def own_mongod(oplog_megabytes: int = 512) -> Iterator[str]:
+def own_mongod(oplog_megabytes: int = 512, cache_gigabytes: float = _CACHE_GIGABYTES) -> Iterator[str]:
     """Yield the URL of a server that nothing else talks to, for tests that disturb it."""
     with tempfile.TemporaryDirectory(prefix="datastore-mongod-") as folder:
-        process, url = _start(Path(folder), oplog_megabytes)
+        process, url = _start(Path(folder), oplog_megabytes, cache_gigabytes)
         stop = atexit.register(partial(_stop, process))
         try:
             yield url
@@ -111,13 +112,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _start(folder: Path, oplog_megabytes: int) -> tuple[subprocess.Popen[bytes], str]:
+def _start(folder: Path, oplog_megabytes: int, cache_gigabytes: float) -> tuple[subprocess.Popen[bytes], str]:
     """Start a server; another process may take the port in between, so there are several tries."""
     binary = _executable(folder)
     for attempt in range(_TRIES):
         port, data = free_port(), folder / f"data{attempt}"
         data.mkdir()
-        process = _launch(binary, port, data, "--replSet", _NAME, "--oplogSize", str(oplog_megabytes))
+        replicated = ("--replSet", _NAME, "--oplogSize", str(oplog_megabytes))
+        process = _launch(binary, port, data, *replicated, cache_gigabytes=cache_gigabytes)
         try:
             _make_primary(port)
         except PyMongoError:
@@ -142,9 +144,11 @@ def _executable(folder: Path) -> Path:
     return found
 
 
-def _launch(binary: Path, port: int, data: Path, *replicated: str) -> subprocess.Popen[bytes]:
+def _launch(
+    binary: Path, port: int, data: Path, *replicated: str, cache_gigabytes: float = _CACHE_GIGABYTES
+) -> subprocess.Popen[bytes]:
     listen = ["--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"]
-    small = ["--wiredTigerCacheSizeGB", "0.5", "--syncdelay", "5", *replicated]
+    small = ["--wiredTigerCacheSizeGB", f"{cache_gigabytes:g}", "--syncdelay", "5", *replicated]
     parameters = [f"--setParameter={each}" for each in _PARAMETERS]
     with (data.parent / f"{data.name}.log").open("wb") as log:
         return subprocess.Popen(

@@ -19,9 +19,9 @@ import signal
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -54,12 +54,12 @@ _CONFIGURATION: Final = {
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
-    """Yield the URL of a server, with the name of a database that is always there."""
+def postgres(**configuration: str) -> Iterator[str]:
+    """Yield the URL of a server, with the name of a database that is always there; ours may be configured otherwise."""
     if given := os.environ.get(VARIABLE):
         yield given
         return
-    with Server.made() as server:
+    with Server.made(**configuration) as server:
         yield server.url
 
 
@@ -102,13 +102,14 @@ class Server:
     folder: Path
     port: int
     process: subprocess.Popen[bytes] | None = None
+    configuration: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     @contextmanager
-    def made(cls) -> Iterator[Server]:
+    def made(cls, **configuration: str) -> Iterator[Server]:
         """Yield a running server, and stop it afterwards, also where the tests end without leaving this."""
         with tempfile.TemporaryDirectory(prefix="datastore-postgres-") as folder:
-            made = cls(Path(folder), 0)
+            made = cls(Path(folder), 0, configuration=configuration)
             made.initialise()
             atexit.register(made.stop)
             try:
@@ -149,7 +150,7 @@ class Server:
 
     def start(self) -> bool:
         """Start; say whether it answers."""
-        options = [f"--{name}={value}" for name, value in _CONFIGURATION.items()]
+        options = [f"--{name}={value}" for name, value in {**_CONFIGURATION, **self.configuration}.items()]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*_command_line("postgres"), "-D", self._data, "-p", str(self.port), *options],
