@@ -1,6 +1,6 @@
 # Every target sets up what it needs on a bare machine; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow nightly lint check bench-sandbox bench-archive format clean
+.PHONY: help setup demo test test-slow nightly lint check bench bench-sandbox bench-archive format clean
 python := .venv/bin/python
 pytest := $(python) -m pytest --durations 20
 # More processes than processors: some tests wait for a time to pass or for other processes.
@@ -36,6 +36,11 @@ lint: setup ## ruff, strict types, import contracts
 
 check: lint test test-slow ## all of CI: lint and every test but the nightly ones
 
+bench: ## time the store beside bare drivers; only=sqlite, peers=1, json=FILE
+	@.ci/bootstrap $(if $(peers),peers,test)
+	@.venv$(if $(peers),-peers)/bin/python -m tests.benchmarks.bench \
+		$(addprefix --only ,$(only)) $(addprefix --json ,$(json))
+
 bench-sandbox: setup ## time cold and warm runs, and the way through the socket
 	@$(python) -m tests.benchmarks.bench_sandbox
 
@@ -47,4 +52,4 @@ format: setup ## format the code, and mend what ruff can
 	@.venv/bin/ruff format
 
 clean: ## remove what the targets made
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

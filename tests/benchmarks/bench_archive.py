@@ -19,10 +19,8 @@ from typing import Final
 from sandbox import ConnectedDataStore, connect
 from tests.admin.archives import MOST_RESIDENT_KIB, fill_large, measured
 from tests.admin.words import environment
-from tests.servers.lending import Databases
-from tests.servers.mongo import empty_database, fresh_database, mongod
-from tests.servers.postgres import empty_postgres, fresh_postgres, postgres
-from tests.world import address
+from tests.benchmarks.engines import engines
+from tests.benchmarks.report import machine, say
 
 ENTRIES: Final = 100_000
 BACKENDS: Final = ("sqlite", "postgresql", "motor")
@@ -55,8 +53,7 @@ def timed(what: str, arguments: Sequence[str], env: dict[str, str], folder: Path
     resident = measured(arguments, env, folder, stdout, _PATIENCE)
     seconds = time.perf_counter() - began
     fine = resident < MOST_RESIDENT_KIB
-    sys.stdout.write(f"{what:<44} {seconds:8.1f} s {resident / 1024:8.0f} MiB{'' if fine else '  TOO MUCH'}\n")
-    sys.stdout.flush()
+    say(f"{what:<44} {seconds:8.1f} s {resident / 1024:8.0f} MiB{'' if fine else '  TOO MUCH'}")
     return fine
 
 
@@ -77,26 +74,18 @@ def engine(backend: str, url: str, folder: Path) -> bool:
     fine.append(timed(f"{backend}, import", ["admin", "import", *alice, str(first)], env, folder, "printed"))
     fine.append(timed(f"{backend}, export again", ["admin", "export", *alice], env, folder, second.name))
     equal = same(first, second)
-    sys.stdout.write(
-        f"{backend}: {ENTRIES:,} entries, {first.stat().st_size:,} bytes, {'equal' if equal else 'DIFFER'}\n"
-    )
+    say(f"{backend}: {ENTRIES:,} entries, {first.stat().st_size:,} bytes, {'equal' if equal else 'DIFFER'}")
     return all(fine) and equal
 
 
 def main() -> int:
     """Print every figure; return 1 where a promise was not kept."""
-    sys.stdout.write(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}\n")
-    with mongod() as mongo, postgres() as postgresql:
-        servers = {
-            "mongodb": Databases(mongo, fresh_database, empty_database),
-            "postgresql": Databases(postgresql, fresh_postgres, empty_postgres),
-        }
-        fine = []
+    say(machine())
+    fine = []
+    with engines() as running:
         for backend in BACKENDS:
-            with tempfile.TemporaryDirectory() as name, address(backend, Path(name), servers.__getitem__) as url:
+            with tempfile.TemporaryDirectory() as name, running.address(backend, Path(name)) as url:
                 fine.append(engine(backend, url, Path(name)))
-        for each in servers.values():
-            each.close()
     return 0 if all(fine) else 1
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import socket
 import sqlite3
@@ -29,9 +28,10 @@ from datastore.layout import LAYOUT, Layout
 from datastore.ports import Engine
 from sandbox import RunLimits, RunResult, Sandbox
 from sandbox.inject import connect
+from tests.benchmarks.guests import RUN_AS
+from tests.benchmarks.report import line, machine, say
 
 ALICE = Scope(user="alice", agent="bench")
-RUN_AS = "nobody" if os.geteuid() == 0 else None
 CALM_SECONDS = 0.5
 """After which a guest that waits has loaded all that it will."""
 LIMITS = RunLimits(calls=10**6, bytes=2**40, in_flight=32)
@@ -98,14 +98,6 @@ class Instant:
 
     async def aclose(self) -> None:
         """Nothing is open."""
-
-
-def line(name: str, figure: float, unit: str, aim: float | None = None, *, at_least: bool = False) -> None:
-    """Print a figure, beside its aim where it has one."""
-    missed = aim is not None and (figure < aim if at_least else figure > aim)
-    shown = "" if aim is None else f"aim: at {'least' if at_least else 'most'} {aim:g}{'  MISSED' if missed else ''}"
-    sys.stdout.write(f"{name:<52}{figure:>9.2f} {unit:<7}{shown}".rstrip() + "\n")
-    sys.stdout.flush()
 
 
 async def timed(action: Callable[[], Awaitable[Any]]) -> float:
@@ -270,7 +262,7 @@ def bare(file: Path, times: int) -> None:
 
 async def main() -> None:
     """Print every figure."""
-    sys.stdout.write(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}\n")
+    say(machine())
     instant = Store(cast("Engine", Instant()), clock=SystemClock())
     with tempfile.TemporaryDirectory() as folder:
         async with open_store(f"sqlite:///{folder}/bench.db") as store:

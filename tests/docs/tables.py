@@ -31,6 +31,8 @@ from datastore.settings import PREFIX, Settings
 from sandbox import RunLimits
 from sandbox.guest.faces import verb
 from sandbox.guest.verbs import DataStore
+from tests.benchmarks import report
+from tests.benchmarks.bars import BARS
 from tests.docs.pages import PAGES, ROOT
 from tests.docs.refusals import followed, refusals, started
 
@@ -248,6 +250,23 @@ def refusals_table() -> str:
     )
 
 
+def bars_table() -> str:
+    """The ratios that `make bench` looks for."""
+    return rows(
+        ("engine", "operation", "whose", "of", "ratio"),
+        (
+            (
+                each.engine,
+                each.operation,
+                each.contender,
+                f"{each.reference}'s {report.FIGURE[each.measure]}",
+                f"{each}",
+            )
+            for each in BARS
+        ),
+    )
+
+
 TABLES: Final = {
     "verbs": verbs_table,
     "errors": errors_table,
@@ -260,6 +279,7 @@ TABLES: Final = {
     "exit_codes": exit_codes_table,
     "isolation": isolation_table,
     "refusals": refusals_table,
+    "bars": bars_table,
 }
 
 

@@ -1,0 +1,122 @@
+"""Rounds: how contenders take turns, and how one of them works for a while.
+
+Contenders alternate in short rounds, so that all of them meet the same drift of the machine: another process that
+begins or ends, a processor that changes its frequency, a server that writes a checkpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.benchmarks.figures import Sample
+
+Arguments = tuple[Any, ...]
+Call = Callable[..., Awaitable[object]]
+Play = Callable[[float], Awaitable[Sample]]
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """Something that is measured beside others.
+
+    Args:
+        name: whose figures these are.
+        play: works for so many seconds, and returns what it measured.
+        settle: ends a round, which takes as much longer; nothing of a round is left to the next contender.
+    """
+
+    name: str
+    play: Play
+    settle: Callable[[], Awaitable[None]] | None = None
+
+    async def round(self, seconds: float) -> Sample:
+        """Work for so many seconds."""
+        sample = await self.play(seconds)
+        if self.settle is None:
+            return sample
+        began = time.perf_counter()
+        await self.settle()
+        return sample.longer(time.perf_counter() - began)
+
+
+def order(names: Sequence[str], number: int) -> list[str]:
+    """Return the order of a round: each begins in turn, and every other cycle runs backwards."""
+    cycle, start = divmod(number, len(names))
+    turned = [*names[start:], *names[:start]]
+    return turned[::-1] if cycle % 2 else turned
+
+
+async def take_turns(contenders: Sequence[Contender], rounds: int, seconds: float) -> dict[str, list[Sample]]:
+    """Return the samples of each contender, one a round, after a first round each that does not count."""
+    named = {each.name: each for each in contenders}
+    for each in contenders:
+        await each.round(seconds)
+    samples: dict[str, list[Sample]] = {name: [] for name in named}
+    for number in range(rounds):
+        for name in order(list(named), number):
+            samples[name].append(await named[name].round(seconds))
+    return samples
+
+
+def blocking(call: Callable[..., object], arguments: Sequence[Arguments]) -> Play:
+    """Return what calls a plain function again and again."""
+    given = itertools.cycle(arguments)
+
+    async def play(seconds: float) -> Sample:
+        durations: list[float] = []
+        began = now = time.perf_counter()
+        while now < began + seconds:
+            call(*next(given))
+            after = time.perf_counter()
+            durations.append(after - now)
+            now = after
+        return Sample(durations, now - began)
+
+    return play
+
+
+def awaiting(call: Call, arguments: Sequence[Arguments], width: int = 1) -> Play:
+    """Return what awaits a call again and again, or waves of so many at once."""
+    given = itertools.cycle(arguments)
+    return lambda seconds: _one_by_one(call, given, seconds) if width == 1 else _waves(call, given, width, seconds)
+
+
+def side_by_side(calls: Sequence[Call], arguments: Sequence[Arguments]) -> Play:
+    """Return what awaits each of the calls again and again, all of them in tasks of their own."""
+    given = [itertools.cycle([*arguments[number:], *arguments[:number]]) for number in range(len(calls))]
+
+    async def play(seconds: float) -> Sample:
+        pairs = zip(calls, given, strict=True)
+        return Sample.together(await asyncio.gather(*(_one_by_one(call, mine, seconds) for call, mine in pairs)))
+
+    return play
+
+
+async def _one_by_one(call: Call, given: Iterator[Arguments], seconds: float) -> Sample:
+    durations: list[float] = []
+    began = now = time.perf_counter()
+    while now < began + seconds:
+        await call(*next(given))
+        after = time.perf_counter()
+        durations.append(after - now)
+        now = after
+    return Sample(durations, now - began)
+
+
+async def _waves(call: Call, given: Iterator[Arguments], width: int, seconds: float) -> Sample:
+    durations: list[float] = []
+
+    async def one() -> None:
+        began = time.perf_counter()
+        await call(*next(given))
+        durations.append(time.perf_counter() - began)
+
+    began = time.perf_counter()
+    while time.perf_counter() < began + seconds:
+        await asyncio.gather(*(one() for _ in range(width)))
+    return Sample(durations, time.perf_counter() - began)
