@@ -1,6 +1,6 @@
 # Every target sets up what it needs on a bare machine; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow nightly lint check bench bench-sandbox bench-archive format clean
+.PHONY: help setup demo test test-slow nightly lint check bench bench-scale bench-sandbox bench-archive format clean
 python := .venv/bin/python
 pytest := $(python) -m pytest --durations 20
 # More processes than processors: some tests wait for a time to pass or for other processes.
@@ -40,6 +40,9 @@ bench: ## time the store beside bare drivers; only=sqlite, peers=1, json=FILE
 	@.ci/bootstrap $(if $(peers),peers,test)
 	@.venv$(if $(peers),-peers)/bin/python -m tests.benchmarks.bench \
 		$(addprefix --only ,$(only)) $(addprefix --json ,$(json))
+
+bench-scale: setup ## time an operator's questions on two million records; only=sqlite, records=20000
+	@$(python) -m tests.benchmarks.bench_scale $(addprefix --only ,$(only)) $(addprefix --records ,$(records))
 
 bench-sandbox: setup ## time cold and warm runs, and the way through the socket
 	@$(python) -m tests.benchmarks.bench_sandbox

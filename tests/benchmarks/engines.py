@@ -53,6 +53,17 @@ class Engines:
         """Return the context in which an empty database of a backend has a URL."""
         return address(backend, folder, self._lending)
 
+    @contextmanager
+    def fresh(self, backend: str, folder: Path) -> Iterator[str]:
+        """Yield the URL of a database that is dropped afterwards as a whole, however much it holds."""
+        if backend == "sqlite":
+            yield f"sqlite:///{folder / 'store.db'}"
+            return
+        scheme = _scheme(backend)
+        make = fresh_database if scheme == "mongodb" else fresh_postgres
+        with make(self._url(scheme)) as url:
+            yield url
+
     def version(self, backend: str) -> str:
         """Return the name and version of an engine, asked of the server itself."""
         if backend == "sqlite":
@@ -76,6 +87,10 @@ class Engines:
             self._databases[scheme] = Databases(self._url(scheme), *made)
             self._closing.callback(self._databases[scheme].close)
         return self._databases[scheme]
+
+
+def _scheme(backend: str) -> str:
+    return "postgresql" if backend == "postgresql" else "mongodb"
 
 
 @contextmanager

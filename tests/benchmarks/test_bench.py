@@ -24,6 +24,7 @@ PATIENCE = 120
 OPERATIONS = ("get", "set", GET_MANY, SET_MANY, GETS, SETS)
 
 
+@pytest.mark.slow
 def test_a_quick_bench_gives_every_row(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     command = [sys.executable, "-m", "tests.benchmarks.bench", "--quick", "--only", "sqlite", "--json", str(file)]

@@ -31,7 +31,7 @@ from datastore.settings import PREFIX, Settings
 from sandbox import RunLimits
 from sandbox.guest.faces import verb
 from sandbox.guest.verbs import DataStore
-from tests.benchmarks import report
+from tests.benchmarks import bench_scale, report
 from tests.benchmarks.bars import BARS
 from tests.docs.pages import PAGES, ROOT
 from tests.docs.refusals import followed, refusals, started
@@ -267,6 +267,15 @@ def bars_table() -> str:
     )
 
 
+def questions_table() -> str:
+    """What `make bench-scale` asks, and the seconds that it looks for."""
+    asked = {f"datastore admin {words[0]}": bar for words, bar in bench_scale.COMMANDS.items()}
+    asked |= {name: bar for name, (_, bar) in bench_scale.VERBS.items()}
+    return rows(
+        ("question", "bar"), ((f"`{name}`", "" if bar is None else f"at most {bar:g} s") for name, bar in asked.items())
+    )
+
+
 TABLES: Final = {
     "verbs": verbs_table,
     "errors": errors_table,
@@ -280,6 +289,7 @@ TABLES: Final = {
     "isolation": isolation_table,
     "refusals": refusals_table,
     "bars": bars_table,
+    "questions": questions_table,
 }
 
 
