@@ -36,13 +36,14 @@ lint: setup ## ruff, strict types, import contracts
 
 check: lint test test-slow ## all of CI: lint and every test but the nightly ones
 
-bench: ## time the store beside bare drivers; only=sqlite, peers=1, json=FILE
+bench: ## time the store beside bare drivers; only=, peers=1, json=
 	@.ci/bootstrap $(if $(peers),peers,test)
 	@.venv$(if $(peers),-peers)/bin/python -m tests.benchmarks.bench \
 		$(addprefix --only ,$(only)) $(addprefix --json ,$(json))
 
-bench-scale: setup ## time an operator's questions on two million records; only=sqlite, records=20000
-	@$(python) -m tests.benchmarks.bench_scale $(addprefix --only ,$(only)) $(addprefix --records ,$(records))
+bench-scale: setup ## time an operator's questions on two million records; only=, records=, json=
+	@$(python) -m tests.benchmarks.bench_scale $(addprefix --only ,$(only)) $(addprefix --records ,$(records)) \
+		$(addprefix --json ,$(json))
 
 bench-sandbox: setup ## time cold and warm runs, and the way through the socket
 	@$(python) -m tests.benchmarks.bench_sandbox
