@@ -38,6 +38,12 @@ def test_a_row_without_a_bar_has_its_ratio_alone() -> None:
     assert host.endswith("1.50  bare driver p50")
 
 
+def test_calls_at_once_are_compared_by_throughput() -> None:
+    samples = {BARE: [Sample([1.0, 1.0], 1.0)], HOST: [Sample([1.0], 1.0)]}
+    _, host = said(Row("sqlite", "32 gets at once", "throughput", samples))
+    assert host.endswith("0.50  bare driver ops/s")
+
+
 def test_a_bar_beside_a_peer_has_a_line_of_its_own() -> None:
     lines = report.lines(row(host=3.0, diskcache=2.0), [MOST, BESIDE_PEER])
     assert [(each.contender, each.reference, each.ratio, each.missed) for each in lines] == [
