@@ -108,7 +108,7 @@ class Bench:
         return Scope(user=user, agent=records.AGENT, run=records.RUN)
 
     def host(self, user: str) -> AsyncDataStore:
-        """Return a user's data_store in this process; it ends with the bench."""
+        """Return a user's data_store in this process; it ends with the bench. All rows of the host go through it."""
         return self._opened.enter_context(connect(self.store, scope=self.scope(user))).aio
 
     def rows(self) -> dict[str, Callable[[], Awaitable[Row]]]:
