@@ -41,9 +41,9 @@ bench: ## time the store beside bare drivers; only=, peers=1, json=
 	@.venv$(if $(peers),-peers)/bin/python -m tests.benchmarks.bench \
 		$(addprefix --only ,$(only)) $(addprefix --json ,$(json))
 
-bench-scale: setup ## time an operator's questions on two million records; only=, records=, json=
+bench-scale: setup ## time an operator's questions on two million records; only=, patience=, json=
 	@$(python) -m tests.benchmarks.bench_scale $(addprefix --only ,$(only)) $(addprefix --records ,$(records)) \
-		$(addprefix --json ,$(json))
+		$(addprefix --patience ,$(patience)) $(addprefix --json ,$(json))
 
 bench-sandbox: setup ## time cold and warm runs, and the way through the socket
 	@$(python) -m tests.benchmarks.bench_sandbox

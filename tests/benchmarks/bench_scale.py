@@ -1,8 +1,8 @@
 """An operator's questions, and a large user's, on two million records: `make bench-scale`. Takes a quarter of an hour.
 
 Commands are timed as whole processes, with all that they print; a user's verbs through `connect`, as the median of
-some calls. What takes longer than `PATIENCE` is stopped, and printed as more than that. Ends with 1 where something
-failed, and with 0 otherwise.
+some calls. A command that takes longer than a limit is stopped, and printed as more than that. Ends with 1 where
+something failed, and with 0 otherwise.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from tests.benchmarks.records import AGENT, key
 from tests.benchmarks.scale import ARCHIVE, LARGE, RECORDS, Shape, build
 
 BACKENDS: Final = ("sqlite", "postgresql", "motor")
-PATIENCE: Final = 60
-"""Seconds that a command may take."""
+PATIENCE: Final = 60.0
+"""Seconds that a command may take, unless something else is asked for."""
 BUILD_SECONDS: Final = 120
 SURVEY_SECONDS: Final = 2
 USAGE_SECONDS: Final = 0.01
@@ -71,24 +71,27 @@ VERBS: Final[dict[str, tuple[Verb, float | None]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How long a question took. None: no answer came within `PATIENCE`, or it failed, and `error` says how."""
+    """How long a question took. None: no answer came in so many seconds, or it failed, and `error` says how."""
 
     backend: str
     question: str
     seconds: float | None
     bar: float | None = None
     error: str | None = None
+    patience: float = PATIENCE
 
     def __str__(self) -> str:
         if self.error is not None:
             return f"{self.question:<56} failed: {self.error}"
-        shown = f"more than {PATIENCE} s" if self.seconds is None else report.duration(self.seconds)
+        shown = f"more than {self.patience:g} s" if self.seconds is None else report.duration(self.seconds)
         missed = self.bar is not None and (self.seconds is None or self.seconds > self.bar)
         bar = "" if self.bar is None else f"at most {self.bar:g} s{'  MISSED' if missed else ''}"
         return f"{self.question:<56}{shown:>15}  {bar}".rstrip()
 
 
-def command(backend: str, url: str, folder: Path, words: tuple[str, ...], bar: float | None) -> Answer:
+def command(
+    backend: str, url: str, folder: Path, words: tuple[str, ...], bar: float | None, patience: float = PATIENCE
+) -> Answer:
     """Time a command of the operators."""
     question = " ".join(("datastore admin", *words))
     began = time.perf_counter()
@@ -100,11 +103,11 @@ def command(backend: str, url: str, folder: Path, words: tuple[str, ...], bar: f
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.PIPE,
-                timeout=PATIENCE,
+                timeout=patience,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Answer(backend, question, None, bar)
+            return Answer(backend, question, None, bar, patience=patience)
     seconds = time.perf_counter() - began
     complaint = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
     error = f"exit code {done.returncode} after {seconds:.1f} s: {complaint}" if done.returncode else None
@@ -128,21 +131,21 @@ def _timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def measure(backend: str, url: str, folder: Path, shape: Shape) -> Iterator[Answer]:
+def measure(backend: str, url: str, folder: Path, shape: Shape, patience: float) -> Iterator[Answer]:
     """Build a store, and give the time of everything that is asked of it."""
     built = _timed(lambda: build(backend, url, shape))
     yield Answer(backend, f"build {shape.records:,} records of {shape.users:,} users", built, BUILD_SECONDS)
     for words, bar in COMMANDS.items():
-        yield command(backend, url, folder, words, bar)
+        yield command(backend, url, folder, words, bar, patience)
     yield from asked(backend, url, shape)
 
 
-def engine(running: Engines, backend: str, shape: Shape) -> list[Answer]:
+def engine(running: Engines, backend: str, shape: Shape, patience: float) -> list[Answer]:
     """Measure one engine, and print it."""
     report.say(f"\n{backend}: {running.version(backend)} through {drivers(backend)}")
     found: list[Answer] = []
     with tempfile.TemporaryDirectory() as name, running.fresh(backend, Path(name)) as url:
-        for each in measure(backend, url, Path(name), shape):
+        for each in measure(backend, url, Path(name), shape, patience):
             found.append(each)
             report.say(str(each))
     return found
@@ -153,6 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bench_scale", description=__doc__)
     parser.add_argument("--only", action="append", choices=BACKENDS, help="measure these; default: all")
     parser.add_argument("--records", type=int, default=RECORDS, metavar="N", help="at least 2,000")
+    parser.add_argument("--patience", type=float, default=PATIENCE, metavar="N", help="seconds that a command may take")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     given = parser.parse_args(arguments)
     shape = Shape(given.records)
@@ -162,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     report.say(head)
     with engines() as running:
-        found = [each for name in given.only or BACKENDS for each in engine(running, name, shape)]
+        found = [each for name in given.only or BACKENDS for each in engine(running, name, shape, given.patience)]
     if given.json is not None:
         content = {"facts": head, "answers": [asdict(each) for each in found]}
         given.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -99,6 +99,12 @@ def test_a_small_scale_run_answers_every_question(tmp_path: Path) -> None:
     assert all(each["seconds"] > 0 and each["error"] is None for each in answers)
 
 
+def test_a_command_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
+    answer = bench_scale.command("sqlite", f"sqlite:///{tmp_path / 'store.db'}", tmp_path, ("users",), 2, 0.001)
+    assert (answer.seconds, answer.error) == (None, None)
+    assert str(answer).endswith(" more than 0.001 s  at most 2 s  MISSED")
+
+
 def test_a_command_that_fails_says_how(tmp_path: Path) -> None:
     answer = bench_scale.command("sqlite", f"sqlite:///{tmp_path}", tmp_path, ("users",), 2)
     assert answer.seconds is None
@@ -111,8 +117,9 @@ def test_a_command_that_fails_says_how(tmp_path: Path) -> None:
     [
         (Answer("sqlite", "users", 1.5, 2), "1.50 s  at most 2 s"),
         (Answer("sqlite", "users", 2.5, 2), "2.50 s  at most 2 s  MISSED"),
-        (Answer("sqlite", "users", None, 2), f"more than {PATIENCE} s  at most 2 s  MISSED"),
-        (Answer("sqlite", "users", None, None), f"more than {PATIENCE} s"),
+        (Answer("sqlite", "users", None, 2), f"more than {PATIENCE:g} s  at most 2 s  MISSED"),
+        (Answer("sqlite", "users", None, None), f"more than {PATIENCE:g} s"),
+        (Answer("sqlite", "users", None, patience=0.5), "more than 0.5 s"),
         (Answer("sqlite", "users", None, 2, "exit code 3"), "failed: exit code 3"),
     ],
 )
