@@ -1,8 +1,8 @@
 """A large store, built in bulk: the same records on each engine, in the store's own form.
 
-Nothing goes through the store, which would take an hour. SQL tables are made by the store, lose their indexes and
-triggers, are filled, and get them back from the store's next start. Their changes are as after garbage collection: the
-last one is there, and the horizon says that those before it are gone. No owner has a quota, so nothing is counted.
+Nothing goes through the store, which would take an hour. What the store makes when it starts loses its indexes and
+triggers, is filled, and gets them back from the next start. Changes in SQL are as after garbage collection: the last
+one is there, and the horizon says that those before it are gone. No owner has a quota, so nothing is counted.
 """
 
 from __future__ import annotations
@@ -89,15 +89,9 @@ class Shape:
 
 def build(backend: str, url: str, shape: Shape) -> None:
     """Fill an empty database; a store can be opened on it afterwards, and has been."""
-    now = datetime.now(UTC).replace(microsecond=0)
-    if backend == "sqlite":
-        asyncio.run(_start(url))
-        _fill_sqlite(url.removeprefix("sqlite:///"), shape, now)
-    elif backend == "postgresql":
-        asyncio.run(_start(url))
-        _fill_postgres(url, shape, now)
-    else:
-        _fill_mongo(url, shape, now)
+    fill = {"sqlite": _fill_sqlite, "postgresql": _fill_postgres}.get(backend, _fill_mongo)
+    asyncio.run(_start(url))
+    fill(url, shape, datetime.now(UTC).replace(microsecond=0))
     asyncio.run(_start(url))
 
 
@@ -107,8 +101,8 @@ async def _start(url: str) -> None:
         pass
 
 
-def _fill_sqlite(path: str, shape: Shape, now: datetime) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+def _fill_sqlite(url: str, shape: Shape, now: datetime) -> None:
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
         for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-262144"):
             connection.execute(f"PRAGMA {pragma}")
         for statement in (
@@ -148,6 +142,7 @@ def _fill_mongo(url: str, shape: Shape, now: datetime) -> None:
     with pymongo.MongoClient[dict[str, Any]](url) as client:
         unsynced = WriteConcern(w=1, j=False)
         entries = client.get_default_database().get_collection("entries", write_concern=unsynced)
+        entries.drop_indexes()
         documents = map(records.document, shape.all(now))
         while batch := list(itertools.islice(documents, _BATCH)):
             entries.insert_many(batch, ordered=False)
