@@ -29,7 +29,7 @@ from tests.benchmarks.records import AGENT, key
 from tests.benchmarks.scale import ARCHIVE, LARGE, RECORDS, Shape, build
 
 BACKENDS: Final = ("sqlite", "postgresql", "motor")
-PATIENCE: Final = 60.0
+PATIENCE: Final = 120.0
 """Seconds that a command may take, unless something else is asked for."""
 BUILD_SECONDS: Final = 120
 SURVEY_SECONDS: Final = 2
