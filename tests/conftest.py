@@ -27,9 +27,15 @@ ROOT = Path(__file__).parent
 LONG = (
     "attacks/test_attacks.py",
     "docs/test_pages.py",
+    "contract/test_state_machine.py",
+    "docs/test_demo.py",
+    "docs/test_queue.py",
+    "processes/test_concurrency.py",
+    "processes/test_quotas.py",
     "admin/test_run.py",
+    "admin/test_archive.py",
 )
-"""The files of `make test` that take longest, which their tests' number does not show."""
+"""The files that take longest, which the number of their tests does not show."""
 ON_ONE_ENGINE = (
     "admin/test_binary.py",
     "admin/test_delete.py",

@@ -17,7 +17,17 @@ from tests.world import Loop
 
 LONG: Final = {
     f"docs/{name}.md"
-    for name in ("administration", "archive", "audit", "command-line", "cross-agent", "embedding", "erasure", "quotas")
+    for name in (
+        "administration",
+        "archive",
+        "audit",
+        "command-line",
+        "cross-agent",
+        "embedding",
+        "erasure",
+        "quotas",
+        "troubleshooting",
+    )
 }
 """Pages whose blocks start many processes."""
 
