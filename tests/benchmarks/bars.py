@@ -1,7 +1,7 @@
 """The bars of `make bench`: ratios that the store is to keep, and the names that they and the rows share.
 
-A bar is printed beside its row, and says where it is missed; it is no condition. The bars of amounts are in
-`bench_scale`.
+A bar is printed beside its row, and says where it is missed; it fails nothing. The bars of large amounts
+are in `bench_scale`.
 """
 
 from __future__ import annotations

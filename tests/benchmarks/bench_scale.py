@@ -1,4 +1,4 @@
-"""An operator's questions, and a large user's, on two million records: `make bench-scale`. Takes a quarter of an hour.
+"""An operator's questions, and a large user's, on two million records: `make bench-scale`. Takes twenty minutes.
 
 Commands are timed as whole processes, with all that they print; a user's verbs through `connect`, as the median of
 some calls. A command that takes longer than a limit is stopped, and printed as more than that. Ends with 1 where
@@ -45,7 +45,7 @@ COMMANDS: Final[dict[tuple[str, ...], float | None]] = {
     ("keys", *_LARGE, "--namespace", ARCHIVE): None,
     ("check",): None,
 }
-"""What is timed of `datastore admin`, and the bar in seconds."""
+"""Commands of `datastore admin` that are timed, with their bars in seconds."""
 
 
 def _keys(data_store: ConnectedDataStore, after: str | None = None) -> object:
@@ -66,12 +66,15 @@ VERBS: Final[dict[str, tuple[Verb, float | None]]] = {
     f"items(limit={PAGE}), in the middle": (_items, None),
     "count()": (lambda data_store, _: data_store.use_namespace(ARCHIVE).count(), None),
 }
-"""What the large user asks, given the key in the middle of its largest namespace, and the bar in seconds."""
+"""Verbs of the large user, called with the key in the middle of its largest namespace, and bars in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How long a question took. None: no answer came in so many seconds, or it failed, and `error` says how."""
+    """The time that a question took.
+
+    `seconds` is None where no answer came within `patience`, or where it failed; `error` then says why.
+    """
 
     backend: str
     question: str

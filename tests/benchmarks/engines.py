@@ -28,7 +28,7 @@ IN_USE: Final = {
     "deadlock_timeout": "1s",
     "shared_buffers": "256MB",
 }
-"""What the tests' PostgreSQL leaves out, and a benchmark must not: bare and store would both not wait for the disk."""
+"""Settings of PostgreSQL that tests turn off; with `fsync=off` neither store nor bare driver waits for the disk."""
 DRIVERS: Final = {
     "sqlite": ("aiosqlite", "SQLAlchemy"),
     "postgresql": ("psycopg", "SQLAlchemy"),

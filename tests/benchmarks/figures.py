@@ -80,9 +80,9 @@ MONGO: Final = frozenset({"motor", "pymongo"})
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What was measured of one operation on one backend; `error` says why that is incomplete.
+    """The samples of one operation on one backend; `error` says why there are none.
 
-    `measure` is what is compared: the median of calls that come one after another, the throughput of others.
+    `measure` is the figure that is compared: the median of calls that come one after another, the throughput of others.
     """
 
     backend: str

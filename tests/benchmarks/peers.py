@@ -21,7 +21,7 @@ PACKAGES: Final = {
     "sqlite": {DISKCACHE: "diskcache", LANGGRAPH: "langgraph-checkpoint-sqlite"},
     "mongodb": {PY_KEY_VALUE: "py-key-value-aio", LANGGRAPH: "langgraph-store-mongodb"},
 }
-"""What is measured on an engine, and the package that must be installed for it."""
+"""The peers of each engine, with the package that each needs."""
 _NAMESPACE: Final = ("alice", "default")
 _COLLECTION: Final = "alice"
 
@@ -121,7 +121,7 @@ async def _py_key_value(url: str, _folder: Path) -> AsyncIterator[Peer]:
     async with AsyncMongoClient[dict[str, Any]](url) as client:
         name = client.get_default_database().name
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # Its form may change, which is no matter here.
+            warnings.simplefilter("ignore", UserWarning)  # It warns that its stored form may change.
             store = MongoDBStore(client=client, db_name=name, default_collection=_COLLECTION)
         async with store:
             yield Peer(store.get, store.put, awaited=True)

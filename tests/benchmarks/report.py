@@ -1,4 +1,4 @@
-"""What benchmarks print: facts of the machine, aligned lines, bars with what was missed, and the same as JSON."""
+"""Reports of benchmarks: facts of the machine, aligned lines, bars, and the same figures as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `make bench` measures: operations, and the contenders that take turns at each of them.
+"""Rows of `make bench`: operations, and the contenders that take turns at each of them.
 
 In the host means through `connect(store, ...).aio`, in the event loop of the store; a bare driver and the peers work in
 the same process and loop. From a guest means agent code in a strict sandbox, timed there.
@@ -33,7 +33,7 @@ _BATCH: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How long and how much is measured."""
+    """The length and number of rounds, and the size of the data."""
 
     rounds: int = 9
     seconds: float = 0.2
@@ -56,7 +56,7 @@ class Operation:
 
     @property
     def measure(self) -> Measure:
-        """What is compared."""
+        """The figure that is compared."""
         return "p50" if self.width == 1 else "throughput"
 
 

@@ -42,7 +42,7 @@ _TRIGGERS: Final = tuple(each for each in (*noted.PARTS, *counted.PARTS) if each
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What is in the store: one large user, and many with five keys each."""
+    """The contents of the store: one large user, and many with five keys each."""
 
     records: int = RECORDS
 

@@ -1,4 +1,4 @@
-"""What benchmarks write past the store is what the store itself writes."""
+"""Benchmarks write past the store what the store itself writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a benchmark says of a row: its ratio, its bar, and what could not be measured."""
+"""A row says its ratio, its bar, and why it could not be measured."""
 
 from __future__ import annotations
 
