@@ -3,7 +3,7 @@
 .PHONY: help setup demo test test-slow nightly lint check bench bench-scale bench-sandbox bench-archive format clean
 python := .venv/bin/python
 pytest := $(python) -m pytest --durations 20
-# More processes than processors: some tests wait for a time to pass or for other processes.
+# On a small machine two more processes than processors, because some tests wait.
 workers := $(shell echo $$(( $$(nproc) < 4 ? $$(nproc) + 2 : 6 )))
 abreast := --numprocesses $(workers) --dist loadscope --no-loadscope-reorder
 
@@ -17,7 +17,7 @@ demo: ## run agents of two users side by side over real source files
 	@.ci/bootstrap demo
 	@$(python) docs/examples/demo.py
 
-test: setup ## run the tests on every backend, the slow ones excepted
+test: setup ## run the tests on every backend, but the slow and the nightly ones
 	@$(pytest) $(abreast) -m "not slow and not nightly"
 
 test-slow: setup ## run the slow tests: many processes, long examples, a full machine
@@ -41,9 +41,9 @@ bench: ## time the store beside bare drivers; only=, peers=1, json=
 	@.venv$(if $(peers),-peers)/bin/python -m tests.benchmarks.bench \
 		$(addprefix --only ,$(only)) $(addprefix --json ,$(json))
 
-bench-scale: setup ## time an operator's questions on two million records; only=, patience=, json=
+bench-scale: setup ## time an operator's questions on two million records; only=, records=, seconds=, json=
 	@$(python) -m tests.benchmarks.bench_scale $(addprefix --only ,$(only)) $(addprefix --records ,$(records)) \
-		$(addprefix --patience ,$(patience)) $(addprefix --json ,$(json))
+		$(addprefix --command-seconds ,$(seconds)) $(addprefix --json ,$(json))
 
 bench-sandbox: setup ## time cold and warm runs, and the way through the socket
 	@$(python) -m tests.benchmarks.bench_sandbox
@@ -51,7 +51,7 @@ bench-sandbox: setup ## time cold and warm runs, and the way through the socket
 bench-archive: setup ## take 100,000 entries out and back on each engine: seconds and memory
 	@$(python) -m tests.benchmarks.bench_archive
 
-format: setup ## format the code, and mend what ruff can
+format: setup ## format the code, and fix what ruff can
 	@.venv/bin/ruff check --fix --quiet || true
 	@.venv/bin/ruff format
 

@@ -1,10 +1,9 @@
-"""Run a command for a time; when it is over, print the stack of every process of the command and end them all.
+"""Run a command with a time limit. At the limit, print the stack of every process of the command and end them all.
 
 Usage: python3 .ci/watch.py --seconds N -- COMMAND...
 
-It exits as the command does, or with 124 where the time was over, which SIGUSR1 says at once. It needs the standard
-library alone, since it also watches over the setting up; Python's own stacks are told by py-spy, once that is
-installed.
+It exits with the command's code, or with 124 at the limit. SIGUSR1 means that the limit is now. It uses the standard
+library alone, because it also runs before the environment exists; py-spy shows Python stacks once it is installed.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ _SPY_SECONDS = 20
 _PY_SPY = Path(__file__).parent.parent / ".venv/bin/py-spy"
 
 
-class _Over(Exception):  # noqa: N818 - never leaves this script
-    """The time is over because somebody said so."""
+class _LimitReached(Exception):  # noqa: N818 - never leaves this script
+    """SIGUSR1 came."""
 
 
 def main() -> int:
@@ -42,7 +41,7 @@ def main() -> int:
     began, command = time.monotonic(), subprocess.Popen(given.command)
     try:
         return _code(command.wait(given.seconds))
-    except (subprocess.TimeoutExpired, _Over):
+    except (subprocess.TimeoutExpired, _LimitReached):
         print(f"watch: the command is not done after {time.monotonic() - began:.0f} seconds:", flush=True)
         for pid in descendants(os.getpid()):
             print(described(pid), flush=True)
@@ -78,7 +77,7 @@ def _python_stack(pid: int) -> str:
 
 
 def end_all() -> None:
-    """End what is left of the command: kindly first, since servers clean up, then by force."""
+    """End the processes that are left: SIGTERM first, since servers clean up, then SIGKILL."""
     for kill in (signal.SIGTERM, signal.SIGKILL):
         for pid in descendants(os.getpid()):
             with contextlib.suppress(ProcessLookupError):
@@ -112,11 +111,11 @@ def _code(code: int) -> int:
     return 128 - code if code < 0 else code
 
 
-def _say_over(_number: int, _frame: object) -> None:
-    raise _Over
+def _reach_limit(_number: int, _frame: object) -> None:
+    raise _LimitReached
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGUSR1, _say_over)
+    signal.signal(signal.SIGUSR1, _reach_limit)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(main())

@@ -1,6 +1,6 @@
 """The layout of the stored form: a number, the same on every engine, and which hosts may use a store that has it.
 
-A change of the stored form raises `LAYOUT` by one and is a migration; `backends.migrations` says how they are made.
+A change of the stored form raises `LAYOUT` by one and is a migration; see `backends.migrations`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ LAYOUT: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a store says of its form.
+    """The layout of a store, and the lowest layout that a host must support to use it.
 
     Attributes:
         number: every migration up to this one is complete.
-        needs: what a host must know to use the store. It is raised before the first step of a migration that hosts of
-            the layout before could not work beside.
-        position: how far the next migration has come; None where it has not begun.
+        needs: the lowest layout that a host must support. It is raised before the first step of a migration that older
+            hosts cannot work beside.
+        position: the progress of the next migration; None if none has begun.
     """
 
     number: int
@@ -28,11 +28,11 @@ class Layout:
     position: str | None = None
 
     @property
-    def outgrown(self) -> str | None:
-        """Why this version must not use the store, and what to do; None where it may."""
+    def refusal(self) -> str | None:
+        """The reason why this version must not use the store, with the remedy; None if it may."""
         if self.needs <= LAYOUT:
             return None
         return (
-            f"the store has layout {max(self.number, self.needs)}, and this version of agent-data-store knows "
+            f"the store has layout {max(self.number, self.needs)}, and this version of agent-data-store supports "
             f"layout {LAYOUT}. Upgrade it on this host, and start the host again"
         )

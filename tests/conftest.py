@@ -1,4 +1,4 @@
-"""What every suite shares: servers for a whole run, a host's event loop, and a fresh world per test.
+"""Fixtures that all suites share: servers for a whole run, a host's event loop, and a fresh world per test.
 
 Tests are marked by what they cost. Unmarked ones are `make test`; those marked `slow` are `make test-slow`, of which
 those marked `alone` run one after the other, since they fill the machine; those marked `nightly` are `make nightly`.
@@ -24,7 +24,7 @@ from tests.servers.shared import shared_servers
 from tests.world import BACKENDS, REAL, Loop, Servers, World, world
 
 ROOT = Path(__file__).parent
-LONG = (
+LONGEST = (
     "attacks/test_attacks.py",
     "docs/test_pages.py",
     "contract/test_state_machine.py",
@@ -35,7 +35,7 @@ LONG = (
     "admin/test_run.py",
     "admin/test_archive.py",
 )
-"""The files that take longest, which the number of their tests does not show."""
+"""The files that take longest, started first; the number of their tests does not show it."""
 ON_ONE_ENGINE = (
     "admin/test_binary.py",
     "admin/test_delete.py",
@@ -45,7 +45,7 @@ ON_ONE_ENGINE = (
     "admin/test_terminal.py",
 )
 """Files whose tests start a command each, on SQLite in `make test` and on the other engines in `make test-slow`."""
-APART = (
+SPLIT = (
     "admin/test_archive.py",
     "admin/test_run.py",
     "admin/test_terminal.py",
@@ -56,7 +56,7 @@ APART = (
     "docs/test_queue.py",
     "sandbox/test_remedies.py",
 )
-"""Files of long tests that share nothing: each test is given to whichever process is free, else a file is to one."""
+"""Files whose long tests share nothing, so that processes take single tests. Other files go to one as a whole."""
 
 _SHARED = pytest.StashKey[ExitStack]()
 
@@ -76,7 +76,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop them."""
+    """Stop the servers of a parallel run."""
     if (shared := config.stash.get(_SHARED, None)) is not None:
         shared.close()
 
@@ -85,8 +85,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long: several processes share the tests, and no long one is to be left to the end."""
     tests = Counter(each.path for each in items)
-    ranks = {ROOT / name: rank for rank, name in enumerate(LONG)}
-    items.sort(key=lambda each: (ranks.get(each.path, len(LONG)), -tests[each.path]))
+    ranks = {ROOT / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda each: (ranks.get(each.path, len(LONGEST)), -tests[each.path]))
     on_one = {ROOT / name for name in ON_ONE_ENGINE}
     for each in items:
         if each.path in on_one and not {"postgresql", "mongodb"}.isdisjoint(_parameters(each)):
@@ -94,11 +94,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Hands out whole files, and single tests of files that are `APART`."""
+    """Hands out whole files, and single tests of files that are `SPLIT`."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return nodeid if file.removeprefix("tests/") in APART else file
+        return nodeid if file.removeprefix("tests/") in SPLIT else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
@@ -155,7 +155,7 @@ def postgres_databases(postgres_server: str) -> Iterator[Databases]:
 
 @pytest.fixture(scope="session")
 def servers(request: pytest.FixtureRequest) -> Servers:
-    """Start a server only for those tests that talk to it."""
+    """Return the databases of a server by URL scheme; in a run of one process, the server starts on first use."""
     fixtures = {"mongodb": "mongo_databases", "postgresql": "postgres_databases"}
 
     def databases(scheme: str) -> Databases:

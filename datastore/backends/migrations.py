@@ -2,16 +2,17 @@
 
 Theory of operation:
 
-- A change of the stored form has a number and is a `Migration`. They are made in order, and one that has landed is
-  never changed again: stores of every layout are kept in `tests/migrations`, and must still be what they were.
-- A start makes the migrations that are missing, in steps. A step does a bounded amount of work, so that agents of
-  other hosts have their turn between two, and says how far it came. The engine keeps that, so a start that is killed
-  goes on where it was, and several that begin at once share the steps.
-- A step may be made again, by the same start or by another one at the same time: SQL makes it and keeps its position
-  in one transaction, and MongoDB does so one after the other. So a step is idempotent.
-- Most migrations can be made beside hosts of the layout before, which go on reading and writing. Before the first step
-  of one that cannot, the store says what a host must know from now on: every other host refuses all operations soon,
-  and says why. Each start that is about to make the first step waits for that, since it cannot tell who else did.
+- A change of the stored form has a number and is a `Migration`. Migrations are made in order. One that has landed is
+  never changed again; `tests/migrations/recorded` has stores of every layout, which must still be read as they were.
+- A start makes the missing migrations in steps. A step does a bounded amount of work, so that other hosts read and
+  write between two steps, and returns its position. The engine stores that: if a start is killed, the next one
+  continues, and starts that run at the same time share the steps.
+- A step may run twice. SQL makes a step and stores its position in one transaction. MongoDB may have no transactions,
+  so it stores the position afterwards, and two starts may make one step at the same time. So a step is idempotent.
+- Hosts of the previous layout read and write during an online migration, and after it. Before the first step of any
+  other migration the store states what a host must support from now on, and the start waits until every older host
+  refuses its operations. Each start waits that is about to make the first step: it cannot know when another start
+  stated it.
 """
 
 from __future__ import annotations
@@ -39,72 +40,79 @@ class Migration(Generic[H]):
     Attributes:
         number: the layout that a store has when it is complete.
         step: a bounded part of it; idempotent. It is given what the engine works on.
-        needs: what a host must know that starts when it is complete.
-        beside: whether hosts that know less may be at work meanwhile, and afterwards.
+        needs: the lowest layout that a host must support once it is complete.
+        online: whether hosts of the previous layout may be at work during the migration.
     """
 
     number: int
     step: Step[H]
     needs: int
-    beside: bool = True
+    online: bool = True
 
 
-class Book(Protocol[H]):
-    """How an engine keeps the layout of a store."""
+class LayoutRecord(Protocol[H]):
+    """The layout that a store states, as an engine reads and changes it."""
 
     async def read(self) -> Layout:
-        """Return what the store says."""
+        """Return the layout."""
 
-    async def require(self, standing: Layout, needs: int) -> Layout:
-        """Let the store refuse hosts that know less, unless it says something else by now; return what it says."""
+    async def require(self, current: Layout, needs: int) -> Layout:
+        """Refuse the store to hosts that support less, unless the layout has changed; return the layout."""
 
-    async def advance(self, standing: Layout, migration: Migration[H]) -> None:
-        """Make one step and keep how far it came, unless the store says something else by now."""
+    async def advance(self, current: Layout, migration: Migration[H]) -> None:
+        """Make one step and store its position, unless the layout has changed."""
 
 
-async def migrate(book: Book[H], migrations: Sequence[Migration[H]], at: str, settling_seconds: float) -> bool:
-    """Bring a store to the layout of this version; say whether there was anything to do.
+async def migrate(
+    record: LayoutRecord[H], migrations: Sequence[Migration[H]], store_name: str, settling_seconds: float
+) -> bool:
+    """Bring a store to the layout of this version.
 
     Args:
-        book: where the layout is kept.
-        migrations: all that the engine has, in order.
-        at: the store's name in messages.
-        settling_seconds: how long hosts at work may take until none of them acts on what it knew before.
+        record: the store's layout.
+        migrations: all that the engine has.
+        store_name: what messages call the store.
+        settling_seconds: the time after which every older host refuses its operations.
+
+    Returns:
+        Whether there was anything to do.
 
     Raises:
-        ConfigurationError: this version is too old for the store, or it has a layout that none began from.
+        ConfigurationError: this version is too old for the store, or no migration begins from the store's layout.
     """
-    wanted = {each.number: each for each in migrations}
-    done = False
-    while (standing := check(await book.read(), at)).number < LAYOUT:
-        if (migration := wanted.get(standing.number + 1)) is None:
+    by_number = {each.number: each for each in migrations}
+    changed = False
+    while (current := check_supported(await record.read(), store_name)).number < LAYOUT:
+        if (migration := by_number.get(current.number + 1)) is None:
             raise ConfigurationError(
-                f"{at} cannot be used: it has layout {standing.number}, from which no migration leads on. "
+                f"{store_name} cannot be used: no migration begins from its layout, {current.number}. "
                 "Restore it from a backup."
             )
-        if standing.position is None:
-            _log.info("%s is migrated from layout %d to %d", at, standing.number, migration.number)
-            if not migration.beside:
-                standing = await book.require(standing, migration.needs)
+        if current.position is None:
+            _log.info("migrating %s from layout %d to %d", store_name, current.number, migration.number)
+            if not migration.online:
+                current = await record.require(current, migration.needs)
                 await asyncio.sleep(settling_seconds)
-        await book.advance(standing, migration)
-        done = True
-    return done
+        await record.advance(current, migration)
+        changed = True
+    if changed:
+        _log.info("%s has layout %d", store_name, LAYOUT)
+    return changed
 
 
-def check(layout: Layout, at: str) -> Layout:
+def check_supported(layout: Layout, store_name: str) -> Layout:
     """Return the layout of a store that this version may use.
 
     Raises:
-        ConfigurationError: it is too old for the store.
+        ConfigurationError: this version is too old for the store.
     """
-    if layout.outgrown is not None:
-        raise ConfigurationError(f"{at} cannot be used: {layout.outgrown}.")
+    if layout.refusal is not None:
+        raise ConfigurationError(f"{store_name} cannot be used: {layout.refusal}.")
     return layout
 
 
-def advanced(standing: Layout, migration: Migration[H], position: str | None) -> Layout:
-    """Return what a store says after a step that came to a position."""
+def after_step(current: Layout, migration: Migration[H], position: str | None) -> Layout:
+    """Return the layout of a store after a step that ended at a position."""
     if position is not None:
-        return replace(standing, position=position)
-    return Layout(migration.number, max(standing.needs, migration.needs))
+        return replace(current, position=position)
+    return Layout(migration.number, max(current.needs, migration.needs))

@@ -1,4 +1,4 @@
-"""Users whose operations are refused on every host, because an operator blocked them; all users, on an old host.
+"""Users whose operations are refused on every host, because an operator blocked them, or because the host is too old.
 
 Theory of operation:
 
@@ -8,8 +8,8 @@ Theory of operation:
   what is known of all users at work, so an operation asks for nothing.
 - What is known holds for FRESH_SECONDS, counted from before the look was sent. Where no look succeeds in that time the
   operation waits for one, and is refused where there is none: nobody acts for longer on what may have changed.
-- With the records a host looks at the store's layout. Where a later version has changed the stored form so that this
-  one must not use it, every operation is refused from then on, in the same time as those of a blocked user.
+- With the records a host reads the store's layout. If a later version has changed the stored form so that this one
+  must not use it, every operation is refused, as soon as those of a blocked user are.
 - Who is at work for a user without asking for anything, as a run may be, is told of a block by an event.
 - `Guard` asks again right before each write, since an operation may make several, or wait for others meanwhile. So
   FRESH_SECONDS and the deadline of one write after a record is stored, nothing of its user is written any more,
@@ -108,9 +108,11 @@ class Blocks:
 
         Raises:
             AccessDenied: the user is blocked.
-            StoreUnavailable: nobody knows, since the engine does not answer, or so late that it may have changed.
+            StoreUnavailable: this version is too old for the store; or the engine does not answer, or so late that
+                what it says may have changed.
         """
         if names.is_reserved(user):
+            await self.check_layout()
             return
         look = self._fresh(user) or await self._asked_for(user)
         if look.blocked:
@@ -186,18 +188,26 @@ class Blocks:
             del self._looks[next(iter(self._looks))]
         self._go_on()
 
-    async def _check_layout(self, now: float) -> None:
-        """Look at the layout, unless somebody did lately: one look serves the first ones for several users.
+    async def check_layout(self) -> None:
+        """Refuse everything if this version is too old for the store.
 
         Raises:
-            StoreUnavailable: the store has outgrown this version.
+            StoreUnavailable: it is, or the engine does not answer.
+        """
+        await self._check_layout(self._elapsed())
+
+    async def _check_layout(self, now: float) -> None:
+        """Read the layout again, unless that was done lately: one reading serves the first looks for several users.
+
+        Raises:
+            StoreUnavailable: this version is too old for the store.
         """
         if now <= self._layout_known + self._fresh_seconds / _LOOKS:
             return
         layout = await self._engine.layout()
-        if layout.outgrown is not None:
-            _log.error("all operations are refused: %s", layout.outgrown)
-            raise StoreUnavailable(f"{layout.outgrown}. Nothing was read or written.")
+        if layout.refusal is not None:
+            _log.error("every operation is refused: %s", layout.refusal)
+            raise StoreUnavailable(f"{layout.refusal}. Nothing was read or written.")
         self._layout_known = now
 
     def _go_on(self) -> None:

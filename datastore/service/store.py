@@ -197,11 +197,14 @@ class Store:
     async def _admitted(self, scope: Scope, operation: Operation) -> datetime:
         """Return the time, at which the scope may do the operation; asked again after every wait.
 
-        What agents of a blocked user do is refused; an operator looks at what is there, and removes it.
+        What agents of a blocked user do is refused; an operator looks at what is there, and removes it. Nobody does
+        anything in a store that this version is too old for.
         """
         now = moment(self.clock.now())
         policy.require(scope, operation, now)
-        if not scope.operator:
+        if scope.operator:
+            await self.blocks.check_layout()
+        else:
             await self.blocks.refuse(scope.user)
         return now
 

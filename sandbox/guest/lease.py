@@ -189,6 +189,8 @@ class _Lock:
         self.space = face.space
         self.lease = names.LEASE + self.name
         self.is_claiming = False
+        self.is_abandoned = False
+        """Whether the caller was cancelled while a claim was under way: that one is awaited, and no other made."""
         self._who: object = None
         self._held: Lease | None = None
         self._shown = f"{self._said}({self.name!r:.60})"
@@ -247,6 +249,8 @@ class _Lock:
     def _taken(self, renewal: _Renewal) -> Steps[Lease]:
         until, cursor = time.monotonic() + self.wait_seconds, None
         while (lease := (yield from self._claimed(renewal))) is None:
+            if self.is_abandoned:
+                raise self._unavailable(0.0)
             looked = {"op": "get", "namespace": self.namespace, "keys": [self.lease], "detail": "key"}
             found = yield within(self.space, looked)
             expiry = found["items"][0]["expires_in_seconds"] if found["items"] else 0.0
@@ -353,6 +357,7 @@ class AsyncLock(_Lock):
             return await asyncio.shield(taking)
         except asyncio.CancelledError:
             taking.add_done_callback(_given_back)
+            self.is_abandoned = self.is_claiming
             if not self.is_claiming:  # What has been asked for is awaited, so that it can be given back.
                 taking.cancel()
             raise

@@ -1,4 +1,4 @@
-"""What the sandbox costs on this machine: `make bench-sandbox`. Takes a minute; a missed aim says so.
+"""The cost of the sandbox on this machine: `make bench-sandbox`. Takes a minute; a missed bar says so.
 
 `instant` is an engine that answers from nothing, so that its figures are the sandbox's own; the others are SQLite's.
 Two bare processes that exchange the same frames say what this machine's sockets and Python cost by themselves.
@@ -125,9 +125,9 @@ async def opened(store: Store, pool_size: int = 0, *, zygote: bool = False) -> A
 async def cold(store: Store) -> None:
     """Measure runs that start their own guest."""
     async with opened(store) as sandbox:
-        for code, name, aim in ((ONE_CALL, "one store call", 44), (ONE_AWAITED, "one call awaited", None)):
+        for code, name, bar in ((ONE_CALL, "one store call", 44), (ONE_AWAITED, "one call awaited", None)):
             times = [await timed(partial(one, sandbox, code)) for _ in range(25)]
-            line(f"cold run, {name}, median", statistics.median(times), "ms", aim)
+            line(f"cold run, {name}, median", statistics.median(times), "ms", bar)
 
 
 async def forked(store: Store) -> None:
@@ -140,7 +140,7 @@ async def forked(store: Store) -> None:
 
 
 async def warm(
-    store: Store, name: str, aim: float | None, *, zygote: bool = False, code: str = ONE_CALL, calm: float = 0.0
+    store: Store, name: str, bar: float | None, *, zygote: bool = False, code: str = ONE_CALL, calm: float = 0.0
 ) -> None:
     """Measure runs one after another, each when the pool is full again, and has been for some calm seconds."""
     times = []
@@ -151,11 +151,11 @@ async def warm(
             times.append(await timed(partial(one, sandbox, code)))
     times.sort()
     shown = f"warm run, one {'call awaited' if code == ONE_AWAITED else 'store call'}, {name}"
-    line(f"{shown}, median", statistics.median(times), "ms", aim)
+    line(f"{shown}, median", statistics.median(times), "ms", bar)
     line(f"{shown}, p95", times[94], "ms")
 
 
-async def sustained(store: Store, name: str, aim: float, *, zygote: bool = False, seconds: float = 5.0) -> None:
+async def sustained(store: Store, name: str, bar: float, *, zygote: bool = False, seconds: float = 5.0) -> None:
     """Measure how many runs a pool finishes while there are always more."""
     done = 0
 
@@ -170,7 +170,7 @@ async def sustained(store: Store, name: str, aim: float, *, zygote: bool = False
         began = time.perf_counter()
         await asyncio.gather(*(repeat(began + seconds) for _ in range(4)))
         a_second = (done - 4) / (time.perf_counter() - began)
-    line(f"sustained runs, {name} of 4, 4 at once", a_second, "runs/s", aim, at_least=True)
+    line(f"sustained runs, {name} of 4, 4 at once", a_second, "runs/s", bar, at_least=True)
 
 
 async def memory(store: Store, name: str, *, zygote: bool = False) -> None:
@@ -191,16 +191,16 @@ def innermost(pid: int) -> str:
     return Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
 
 
-async def round_trips(store: Store, name: str, aims: tuple[float | None, float | None]) -> None:
+async def round_trips(store: Store, name: str, bars: tuple[float | None, float | None]) -> None:
     """Measure one operation from inside a guest."""
     async with opened(store) as sandbox:
-        for code, shown, aim in (
-            (SEQUENTIAL, "sequential", aims[0]),
-            (TOGETHER, "32 pipelined", aims[1]),
+        for code, shown, bar in (
+            (SEQUENTIAL, "sequential", bars[0]),
+            (TOGETHER, "32 pipelined", bars[1]),
             (APART, "32 in 32 namespaces", None),
         ):
             seconds = [(await one(sandbox, code)).output for _ in range(3)]
-            line(f"round trip from a guest, {name}, {shown}", statistics.median(seconds) * 1e6, "us", aim)
+            line(f"round trip from a guest, {name}, {shown}", statistics.median(seconds) * 1e6, "us", bar)
 
 
 class Bare(asyncio.Protocol):

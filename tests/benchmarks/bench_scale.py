@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -28,19 +29,21 @@ from tests.benchmarks.engines import Engines, drivers, engines
 from tests.benchmarks.records import AGENT, key
 from tests.benchmarks.scale import ARCHIVE, LARGE, RECORDS, Shape, build
 
-BACKENDS: Final = ("sqlite", "postgresql", "motor")
-PATIENCE: Final = 120.0
-"""Seconds that a command may take, unless something else is asked for."""
+BACKENDS: Final = {"sqlite": "sqlite", "postgresql": "postgresql", "mongodb": "motor"}
+"""Engines, and the backend by which each is measured."""
+LEAST_RECORDS: Final = 2000
+COMMAND_SECONDS: Final = 120.0
+"""The time limit of a command by default."""
 BUILD_SECONDS: Final = 120
-SURVEY_SECONDS: Final = 2
+SCAN_SECONDS: Final = 2
 USAGE_SECONDS: Final = 0.01
 PAGE: Final = 1000
 _CALLS: Final = 3
 _LARGE: Final = ("--user", LARGE)
 COMMANDS: Final[dict[tuple[str, ...], float | None]] = {
-    ("users",): SURVEY_SECONDS,
-    ("stats",): SURVEY_SECONDS,
-    ("top",): SURVEY_SECONDS,
+    ("users",): SCAN_SECONDS,
+    ("stats",): SCAN_SECONDS,
+    ("top",): SCAN_SECONDS,
     ("namespaces", *_LARGE): None,
     ("keys", *_LARGE, "--namespace", ARCHIVE): None,
     ("check",): None,
@@ -73,7 +76,7 @@ VERBS: Final[dict[str, tuple[Verb, float | None]]] = {
 class Answer:
     """The time that a question took.
 
-    `seconds` is None where no answer came within `patience`, or where it failed; `error` then says why.
+    `seconds` is None if the command was stopped at its limit, or failed; `error` is set only if it failed.
     """
 
     backend: str
@@ -81,19 +84,24 @@ class Answer:
     seconds: float | None
     bar: float | None = None
     error: str | None = None
-    patience: float = PATIENCE
+    limit_seconds: float = COMMAND_SECONDS
 
     def __str__(self) -> str:
         if self.error is not None:
             return f"{self.question:<56} failed: {self.error}"
-        shown = f"more than {self.patience:g} s" if self.seconds is None else report.duration(self.seconds)
+        shown = f"more than {self.limit_seconds:g} s" if self.seconds is None else report.duration(self.seconds)
         missed = self.bar is not None and (self.seconds is None or self.seconds > self.bar)
         bar = "" if self.bar is None else f"at most {self.bar:g} s{'  MISSED' if missed else ''}"
         return f"{self.question:<56}{shown:>15}  {bar}".rstrip()
 
 
 def command(
-    backend: str, url: str, folder: Path, words: tuple[str, ...], bar: float | None, patience: float = PATIENCE
+    backend: str,
+    url: str,
+    folder: Path,
+    words: tuple[str, ...],
+    bar: float | None,
+    limit_seconds: float = COMMAND_SECONDS,
 ) -> Answer:
     """Time a command of the operators."""
     question = " ".join(("datastore admin", *words))
@@ -106,11 +114,11 @@ def command(
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.PIPE,
-                timeout=patience,
+                timeout=limit_seconds,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Answer(backend, question, None, bar, patience=patience)
+            return Answer(backend, question, None, bar, limit_seconds=limit_seconds)
     seconds = time.perf_counter() - began
     complaint = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
     error = f"exit code {done.returncode} after {seconds:.1f} s: {complaint}" if done.returncode else None
@@ -134,21 +142,21 @@ def _timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def measure(backend: str, url: str, folder: Path, shape: Shape, patience: float) -> Iterator[Answer]:
+def measure(backend: str, url: str, folder: Path, shape: Shape, limit_seconds: float) -> Iterator[Answer]:
     """Build a store, and give the time of everything that is asked of it."""
     built = _timed(lambda: build(backend, url, shape))
     yield Answer(backend, f"build {shape.records:,} records of {shape.users:,} users", built, BUILD_SECONDS)
     for words, bar in COMMANDS.items():
-        yield command(backend, url, folder, words, bar, patience)
+        yield command(backend, url, folder, words, bar, limit_seconds)
     yield from asked(backend, url, shape)
 
 
-def engine(running: Engines, backend: str, shape: Shape, patience: float) -> list[Answer]:
+def engine(running: Engines, backend: str, shape: Shape, limit_seconds: float) -> list[Answer]:
     """Measure one engine, and print it."""
     report.say(f"\n{backend}: {running.version(backend)} through {drivers(backend)}")
     found: list[Answer] = []
     with tempfile.TemporaryDirectory() as name, running.fresh(backend, Path(name)) as url:
-        for each in measure(backend, url, Path(name), shape, patience):
+        for each in measure(backend, url, Path(name), shape, limit_seconds):
             found.append(each)
             report.say(str(each))
     return found
@@ -158,10 +166,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print every figure, and write them to a file where that is asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bench_scale", description=__doc__)
     parser.add_argument("--only", action="append", choices=BACKENDS, help="measure these; default: all")
-    parser.add_argument("--records", type=int, default=RECORDS, metavar="N", help="at least 2,000")
-    parser.add_argument("--patience", type=float, default=PATIENCE, metavar="N", help="seconds that a command may take")
+    parser.add_argument("--records", type=int, default=RECORDS, metavar="N", help=f"at least {LEAST_RECORDS:,}")
+    parser.add_argument(
+        "--command-seconds", type=float, default=COMMAND_SECONDS, metavar="N", help="the time limit of a command"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     given = parser.parse_args(arguments)
+    if given.records < LEAST_RECORDS:
+        parser.error(f"--records {given.records}: {LEAST_RECORDS:,} is the least")
+    # The running command, the server and its files go with this process also where it is told to end.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     shape = Shape(given.records)
     head = (
         f"{report.facts()}; the large user has {shape.large_keys:,} keys in {shape.namespaces + 1:,} namespaces, "
@@ -169,7 +183,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     report.say(head)
     with engines() as running:
-        found = [each for name in given.only or BACKENDS for each in engine(running, name, shape, given.patience)]
+        found = [
+            each
+            for name in given.only or BACKENDS
+            for each in engine(running, BACKENDS[name], shape, given.command_seconds)
+        ]
     if given.json is not None:
         content = {"facts": head, "answers": [asdict(each) for each in found]}
         given.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@ from typing import Any, Final
 from tests.benchmarks.bars import BARE, BARS, Bar
 from tests.benchmarks.figures import Measure, Row, Sample, ratio
 
-NOT_INSTALLED: Final = "not measured: install the group `peers`"
+NOT_INSTALLED: Final = "not measured: run `make bench peers=1`"
 FIGURE: Final = {"p50": "p50", "throughput": "ops/s"}
 _UNITS: Final = ((1e-3, 1e6, "us"), (1.0, 1e3, "ms"), (math.inf, 1.0, "s"))
 _TITLES: Final = ("backend", "operation", "contender", "ops/s", "p50", "p99", "ratio", "of", "bar")
@@ -47,10 +47,10 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def line(name: str, figure: float, unit: str, aim: float | None = None, *, at_least: bool = False) -> None:
-    """Print a figure, beside its aim where it has one."""
-    missed = aim is not None and (figure < aim if at_least else figure > aim)
-    shown = "" if aim is None else f"aim: at {'least' if at_least else 'most'} {aim:g}{'  MISSED' if missed else ''}"
+def line(name: str, figure: float, unit: str, bar: float | None = None, *, at_least: bool = False) -> None:
+    """Print a figure, with its bar if it has one."""
+    missed = bar is not None and (figure < bar if at_least else figure > bar)
+    shown = "" if bar is None else f"bar: at {'least' if at_least else 'most'} {bar:g}{'  MISSED' if missed else ''}"
     say(f"{name:<52}{figure:>9.2f} {unit:<7}{shown}")
 
 

@@ -56,7 +56,7 @@ def test_a_bar_beside_a_peer_has_a_line_of_its_own() -> None:
 
 def test_a_bar_without_its_peer_is_not_left_out() -> None:
     *_, line = said(row(host=3.0), BESIDE_PEER)
-    assert line.endswith("diskcache p50       at most 5  not measured: install the group `peers`")
+    assert line.endswith("diskcache p50       at most 5  not measured: run `make bench peers=1`")
 
 
 def test_what_failed_says_why() -> None:
@@ -91,7 +91,7 @@ def test_an_aim_stands_beside_its_figure(
     report.line("warm run", figure, "ms", 3, at_least=at_least)
     printed = capsys.readouterr().out
     assert f"{figure:.2f} ms" in printed
-    assert f"aim: at {'least' if at_least else 'most'} 3" in printed
+    assert f"bar: at {'least' if at_least else 'most'} 3" in printed
     assert ("MISSED" in printed) == missed
 
 

@@ -14,7 +14,7 @@ from datastore.errors import PastGone
 from sandbox import connect
 from tests.admin.words import environment, process
 from tests.benchmarks import bench_scale, records
-from tests.benchmarks.bench_scale import COMMANDS, PATIENCE, VERBS, Answer
+from tests.benchmarks.bench_scale import COMMAND_SECONDS, COMMANDS, VERBS, Answer
 from tests.benchmarks.records import AGENT
 from tests.benchmarks.scale import ARCHIVE, LARGE, RECORDS, Shape, build
 from tests.servers.postgres import fresh_postgres
@@ -117,9 +117,9 @@ def test_a_command_that_fails_says_how(tmp_path: Path) -> None:
     [
         (Answer("sqlite", "users", 1.5, 2), "1.50 s  at most 2 s"),
         (Answer("sqlite", "users", 2.5, 2), "2.50 s  at most 2 s  MISSED"),
-        (Answer("sqlite", "users", None, 2), f"more than {PATIENCE:g} s  at most 2 s  MISSED"),
-        (Answer("sqlite", "users", None, None), f"more than {PATIENCE:g} s"),
-        (Answer("sqlite", "users", None, patience=0.5), "more than 0.5 s"),
+        (Answer("sqlite", "users", None, 2), f"more than {COMMAND_SECONDS:g} s  at most 2 s  MISSED"),
+        (Answer("sqlite", "users", None, None), f"more than {COMMAND_SECONDS:g} s"),
+        (Answer("sqlite", "users", None, limit_seconds=0.5), "more than 0.5 s"),
         (Answer("sqlite", "users", None, 2, "exit code 3"), "failed: exit code 3"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from datastore import Grant
+from datastore import Grant, Scope
 from datastore.errors import (
     AccessDenied,
     Conflict,
@@ -18,7 +18,7 @@ from datastore.errors import (
     NotSupported,
     StoreUnavailable,
 )
-from datastore.operations import Apply, Clear, Copy, Delete, Get, Scan
+from datastore.operations import Answer, Apply, Clear, Copy, Delete, Get, Operation, Scan
 from sandbox import ConnectedDataStore
 from sandbox.guest.lease import Lease, Lock
 from tests.contract.test_watch import meanwhile
@@ -375,6 +375,35 @@ def test_waiting_that_is_cut_off_leaves_no_mark(the_world: World) -> None:
         asyncio.run(cut_off())
     with store.lock("x", wait_seconds=WAIT_SECONDS):
         pass
+
+
+def test_a_wait_that_is_cut_off_within_a_claim_goes_on_for_that_claim_alone(
+    the_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = the_world.agent(), the_world.agent(run="run-2")
+    claimed, goes_on, asked = threading.Event(), threading.Event(), []
+    execute = the_world.store.execute
+
+    async def held_up(scope: Scope, operation: Operation) -> Answer:
+        if scope.run == "run-1":
+            asked.append(operation.op)
+            claimed.set()
+            await asyncio.to_thread(goes_on.wait, WAIT_SECONDS)
+        return await execute(scope, operation)
+
+    async def cut_off() -> None:
+        taking = asyncio.create_task(store.aio.lock("x", wait_seconds=WAIT_SECONDS).__aenter__())
+        await asyncio.to_thread(claimed.wait, WAIT_SECONDS)
+        taking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await taking
+        goes_on.set()
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
+
+    with other.lock("x"):
+        monkeypatch.setattr(the_world.store, "execute", held_up)
+        asyncio.run(cut_off())
+    assert asked == ["apply"]
 
 
 def test_without_a_thread_to_renew_it_nothing_is_locked(the_world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
-"""Writes a store with the code of today, and what that code reads of it, as the fixture of a layout.
+"""Records a store of each engine, written by the code of today, and every field that this code reads of it.
 
-Run `python -m tests.migrations.recording NAME` when the layout has changed: the files `recorded/NAME.*` are what a test
-opens from then on, with whatever comes later. A fixture is never made again.
+    python -m tests.migrations.recording LAYOUT-DATE [ENGINE...]
+
+for example `2-2026-11-22`. Run it once when the layout has changed: a test opens `recorded/LAYOUT-DATE.*` from then on.
+A recorded store is never made again.
 """
 
 from __future__ import annotations
@@ -134,7 +136,7 @@ def _limit(url: str) -> None:
 
 @contextmanager
 def as_agent(url: str, user: str, agent: str, run: str) -> Iterator[ConnectedDataStore]:
-    """A data_store of its own process's kind."""
+    """Yield a data_store that acts as an agent of a user."""
     with connect(url, scope=Scope(user=user, agent=agent, run=run)) as store:
         yield store
 

@@ -32,8 +32,8 @@ DRIVERS: Final[dict[str, tuple[Literal["motor", "pymongo"], ...]]] = {"mongodb":
 
 
 @dataclass(frozen=True)
-class Then:
-    """The clock of a store that was recorded: it stands where it stood."""
+class FixedClock:
+    """A clock that stands at the time of recording."""
 
     at: datetime
 
@@ -51,8 +51,8 @@ class Recorded:
     expected: dict[str, Any]
 
     @property
-    def clock(self) -> Then:
-        return Then(datetime.fromisoformat(self.expected["recorded_at"]))
+    def clock(self) -> FixedClock:
+        return FixedClock(datetime.fromisoformat(self.expected["recorded_at"]))
 
     async def opened(self) -> Engine:
         return await open_engine(self.url, Settings(mongo_driver=self.driver), self.clock)
@@ -133,7 +133,7 @@ async def test_a_migrated_store_has_the_form_of_a_new_one(
 
 
 def form(engine: str, url: str) -> dict[str, Any]:
-    """Return what a store is made of; columns without their order, which depends on when they came."""
+    """Return the tables, indexes and triggers of a store, without the order of columns."""
     return {"sqlite": _form_of_sqlite, "postgresql": _form_of_postgres, "mongodb": _form_of_mongo}[engine](url)
 
 
@@ -181,8 +181,8 @@ OLD_UPDATE: Final = "UPDATE {entries} SET value = '2', version = 'v2', size_byte
     ids=lambda case: case[0].name.removesuffix(".expected.json"),
     indirect=True,
 )
-async def test_statements_of_layout_1_still_work_after_its_migration(recorded: Recorded) -> None:
-    """Hosts of the layout before may be at work while it is left, and name the columns that they know."""
+async def test_statements_of_layout_1_work_after_its_migration(recorded: Recorded) -> None:
+    """Hosts of layout 1 may be at work during the migration; their statements name the columns of layout 1."""
     engine = await recorded.opened()
     try:
         for each in (OLD_INSERT, OLD_UPDATE):
@@ -208,10 +208,9 @@ def test_a_store_of_every_layout_is_kept_of_every_engine() -> None:
     assert kept == {(number, engine) for number in range(1, LAYOUT + 1) for engine in ENDINGS}
 
 
-def test_a_layout_that_needs_more_than_this_version_knows_says_what_to_do() -> None:
-    assert Layout(LAYOUT + 3, LAYOUT).outgrown is None
-    told = str(Layout(LAYOUT, LAYOUT + 1).outgrown)
-    assert told == (
-        f"the store has layout {LAYOUT + 1}, and this version of agent-data-store knows layout {LAYOUT}. "
+def test_a_store_that_needs_more_names_the_remedy() -> None:
+    assert Layout(LAYOUT + 3, LAYOUT).refusal is None
+    assert Layout(LAYOUT, LAYOUT + 1).refusal == (
+        f"the store has layout {LAYOUT + 1}, and this version of agent-data-store supports layout {LAYOUT}. "
         "Upgrade it on this host, and start the host again"
     )

@@ -1,6 +1,6 @@
-"""A migration is made in steps, once, by any number of starts that are killed at any moment, and beside hosts at work.
+"""Migrations are made in steps, once, by any number of starts that are killed at any moment, and beside running hosts.
 
-The later version is a process of its own, with one layout more; see `later`.
+The next version is a process of its own; see `next_version`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from datastore.operations import Apply, Put
 from datastore.service.store import Store
 from sandbox import connect
 from tests.migrations.dumps import ENDINGS
-from tests.migrations.later import BATCH, LATER, MARK, SETTINGS
+from tests.migrations.next_version import BATCH, MARK, NEXT, SETTINGS
 from tests.migrations.recording import stored
 from tests.migrations.stores import fresh
 from tests.world import ManualClock
@@ -38,7 +38,7 @@ ALICE = Scope(user="alice", agent="writer", run="run-1")
 Process = subprocess.Popen[str]
 
 
-class Shelf:
+class InMemoryRecord:
     """A layout in memory, and what was asked of it."""
 
     def __init__(self, layout: Layout) -> None:
@@ -48,17 +48,17 @@ class Shelf:
     async def read(self) -> Layout:
         return self.layout
 
-    async def require(self, standing: Layout, needs: int) -> Layout:
+    async def require(self, current: Layout, needs: int) -> Layout:
         self.required.append(needs)
-        self.layout = Layout(standing.number, needs, standing.position)
+        self.layout = Layout(current.number, needs, current.position)
         return self.layout
 
-    async def advance(self, standing: Layout, migration: Migration[list[str]]) -> None:
-        position = await migration.step(STEPS, standing.position)
+    async def advance(self, current: Layout, migration: Migration[list[str]]) -> None:
+        position = await migration.step(STEPS, current.position)
         if position is None:
-            self.layout = Layout(migration.number, max(standing.needs, migration.needs))
+            self.layout = Layout(migration.number, max(current.needs, migration.needs))
         else:
-            self.layout = Layout(standing.number, standing.needs, position)
+            self.layout = Layout(current.number, current.needs, position)
 
 
 STEPS: list[str] = []
@@ -75,37 +75,39 @@ def nothing_done() -> None:
 
 
 async def test_steps_are_made_from_the_position_on_until_the_end() -> None:
-    shelf = Shelf(Layout(LAYOUT - 1, 1, "a"))
-    assert await migrate(shelf, [Migration(LAYOUT, step, needs=LAYOUT)], "the store", 0)
-    assert (STEPS, shelf.layout, shelf.required) == (["a", "b"], Layout(LAYOUT, LAYOUT), [])
-    assert not await migrate(shelf, [Migration(LAYOUT, step, needs=LAYOUT)], "the store", 0)
+    record = InMemoryRecord(Layout(LAYOUT - 1, 1, "a"))
+    assert await migrate(record, [Migration(LAYOUT, step, needs=LAYOUT)], "the store", 0)
+    assert (STEPS, record.layout, record.required) == (["a", "b"], Layout(LAYOUT, LAYOUT), [])
+    assert not await migrate(record, [Migration(LAYOUT, step, needs=LAYOUT)], "the store", 0)
 
 
-async def test_hosts_are_told_before_the_first_step_of_what_they_cannot_be_at_work_beside() -> None:
-    shelf = Shelf(Layout(LAYOUT - 1, 1))
-    alone = Migration(LAYOUT, step, needs=LAYOUT, beside=False)
-    waiting = asyncio.create_task(migrate(shelf, [alone], "the store", 3600))
+async def test_older_hosts_are_refused_before_the_first_step() -> None:
+    record = InMemoryRecord(Layout(LAYOUT - 1, 1))
+    offline = Migration(LAYOUT, step, needs=LAYOUT, online=False)
+    waiting = asyncio.create_task(migrate(record, [offline], "the store", 3600))
     await asyncio.sleep(0.01)
-    assert (STEPS, shelf.required, shelf.layout.needs) == ([], [LAYOUT], LAYOUT)
+    assert (STEPS, record.required, record.layout.needs) == ([], [LAYOUT], LAYOUT)
     waiting.cancel()
     # Another start cannot tell for how long they have known, so it waits again; but not between steps.
-    waiting = asyncio.create_task(migrate(shelf, [alone], "the store", 3600))
+    waiting = asyncio.create_task(migrate(record, [offline], "the store", 3600))
     await asyncio.sleep(0.01)
     assert STEPS == []
     waiting.cancel()
-    shelf.layout = Layout(LAYOUT - 1, LAYOUT, "b")
-    await migrate(shelf, [alone], "the store", 3600)
+    record.layout = Layout(LAYOUT - 1, LAYOUT, "b")
+    await migrate(record, [offline], "the store", 3600)
     assert STEPS == ["b"]
 
 
-async def test_a_store_from_which_no_migration_leads_on_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"the store cannot be used: it has layout 0, .* from a backup\."):
-        await migrate(Shelf(Layout(0, 0)), [Migration(LAYOUT, step, needs=LAYOUT)], "the store", 0)
+async def test_a_layout_that_no_migration_begins_from_is_refused() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"the store cannot be used: no migration begins from its layout, 0\. Restore it"
+    ):
+        await migrate(InMemoryRecord(Layout(0, 0)), [Migration(LAYOUT, step, needs=LAYOUT)], "the store", 0)
 
 
 @pytest.fixture(params=ENDINGS)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of a store of its own: what a later version leaves is of no use to others."""
+    """The URL of a store of its own: other tests could not use what the next version leaves."""
     with fresh(request.param, tmp_path / "store.db", request) as url:
         yield url
 
@@ -121,9 +123,9 @@ def filled(url: str) -> str:
 
 
 @contextmanager
-def later(url: str, *words: str) -> Iterator[Process]:
-    """A start of the later version."""
-    command = [sys.executable, "-W", "error", "-m", "tests.migrations.later", url, *words]
+def next_version(url: str, *words: str) -> Iterator[Process]:
+    """A start of the next version."""
+    command = [sys.executable, "-W", "error", "-m", "tests.migrations.next_version", url, *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -138,14 +140,14 @@ def said(process: Process) -> list[str]:
 
 
 async def marks(url: str) -> set[str]:
-    """Return what stands in the place of every mark, of a store that this version may use."""
+    """Return what every entry has in the place of its mark."""
     engine = await open_engine(url, Settings(), ManualClock())
     try:
         found = [each for each in await stored(engine, ManualClock().now()) if each["namespace"] == "default"]
         assert [each["value"] for each in found if each["owner"] == "bob"] == ["untouched"]
         assert not any(MARK in each["updated_by_run"] for each in found if each["owner"] == "bob")
         layout = await engine.layout()
-        assert (layout.number, layout.position) == (LATER, None)
+        assert (layout.number, layout.position) == (NEXT, None)
         return {each["updated_by_run"] for each in found if each["owner"] == "alice"}
     finally:
         await engine.aclose()
@@ -156,7 +158,7 @@ async def test_a_migration_that_is_killed_again_and_again_is_made_once(filled: s
     """Each start is killed some steps after its first, in whatever it is about then, until one comes to the end."""
     kills = 0
     for steps in count(2):
-        with later(filled) as process:
+        with next_version(filled) as process:
             assert process.stdout is not None
             heard = [process.stdout.readline().strip() for _ in range(steps)]
             process.kill()
@@ -172,18 +174,18 @@ async def test_a_migration_that_is_killed_again_and_again_is_made_once(filled: s
 async def test_a_migration_that_is_killed_at_any_moment_is_made_once(filled: str) -> None:
     """Each start is killed a little later than the one before, whatever it has said by then."""
     for milliseconds in range(0, 3000, 40):
-        with later(filled) as process:
+        with next_version(filled) as process:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(milliseconds / 1000)
             process.kill()
-    with later(filled) as process:
+    with next_version(filled) as process:
         assert said(process)[-1] == "done"
     assert await marks(filled) == {f"run-1{MARK}"}
 
 
 @pytest.mark.slow
 async def test_starts_at_the_same_time_share_the_steps(filled: str) -> None:
-    with later(filled) as first, later(filled) as second, later(filled) as third:
+    with next_version(filled) as first, next_version(filled) as second, next_version(filled) as third:
         heard = [said(each) for each in (first, second, third)]
     assert [each[-1] for each in heard] == ["done"] * 3
     assert await marks(filled) == {f"run-1{MARK}"}
@@ -205,16 +207,16 @@ async def write_until_it_ends(store: Store, process: Process) -> dict[str, int]:
 
 
 async def held(store: Store) -> list[Entry]:
-    """Return what alice has, whoever may use the store."""
+    """Return what alice has, read straight from the engine, without the check of the layout."""
     page, after = await store.engine.scan(Place("alice", "default"), Span(), store.clock.now())
     assert after is None
     return page
 
 
 @pytest.mark.slow
-async def test_a_host_of_the_layout_before_works_on_beside_a_migration(filled: str) -> None:
+async def test_a_host_of_the_previous_layout_works_on(filled: str) -> None:
     async with open_store(filled, settings=SETTINGS) as store:
-        with later(filled) as process:
+        with next_version(filled) as process:
             written = await write_until_it_ends(store, process)
             assert said(process)[-1] == "done"
         await write(store, "after", 1)
@@ -227,10 +229,10 @@ async def test_a_host_of_the_layout_before_works_on_beside_a_migration(filled: s
 
 
 @pytest.mark.slow
-async def test_a_host_that_may_not_be_at_work_beside_a_migration_writes_nothing_into_its_result(filled: str) -> None:
-    refused = rf"has layout {LATER}, .* Upgrade it on this host.*Nothing was read or written"
+async def test_a_host_that_is_too_old_is_refused_and_writes_nothing(filled: str) -> None:
+    refused = rf"has layout {NEXT}, .* Upgrade it on this host.*Nothing was read or written"
     async with open_store(filled, settings=SETTINGS) as store:
-        with later(filled, "alone") as process:
+        with next_version(filled, "offline") as process:
             with pytest.raises(StoreUnavailable, match=refused):
                 await write_until_it_ends(store, process)
             assert said(process)[-1] == "done"
@@ -239,6 +241,6 @@ async def test_a_host_that_may_not_be_at_work_beside_a_migration_writes_nothing_
         page = await held(store)
     assert len(page) > ENTRIES
     assert {entry.updated_by_run[-1] for entry in page} == {MARK}
-    with pytest.raises(ConfigurationError, match=rf"cannot be used: the store has layout {LATER}, .* Upgrade it"):
+    with pytest.raises(ConfigurationError, match=rf"cannot be used: the store has layout {NEXT}, .* Upgrade it"):
         async with open_store(filled):
             pass

@@ -1,7 +1,6 @@
 """Databases of a server, lent to one test after the other and emptied in between.
 
-To make and to drop a database takes longer than most tests. What it is about to make one, or what would leave its
-tables changed, is tested on a fresh one.
+Making and dropping a database takes longer than most tests. Tests that make one, or change its tables, use a new one.
 """
 
 from __future__ import annotations

@@ -92,13 +92,15 @@ async def test_what_is_known_is_not_acted_on_for_longer_than_it_is_good_for(reco
         await blocks.refuse("alice")
 
 
-async def test_a_host_that_the_store_has_outgrown_refuses_everybody(records: Records, blocks: Blocks) -> None:
+async def test_a_host_that_is_too_old_refuses_everybody(records: Records, blocks: Blocks) -> None:
     await blocks.refuse("alice")
     records.needs, records.seconds = LAYOUT + 1, 3600
     await blocks.refuse("alice")
     records.seconds = 3600.1
     for user in ("alice", "bob"):
-        with pytest.raises(StoreUnavailable, match=r"has layout 3, .* knows layout 2\. Upgrade it .* Nothing was read"):
+        with pytest.raises(
+            StoreUnavailable, match=r"has layout 3, .* supports layout 2\. Upgrade it .* Nothing was read"
+        ):
             await blocks.refuse(user)
 
 
@@ -112,6 +114,12 @@ async def test_what_is_known_of_a_user_is_no_fresher_than_what_is_known_of_the_l
     records.needs, records.seconds = LAYOUT + 1, 3600.1
     with pytest.raises(StoreUnavailable, match="has layout 3"):
         await blocks.refuse("bob")
+
+
+async def test_a_host_that_is_too_old_refuses_what_is_done_in_spaces(records: Records, blocks: Blocks) -> None:
+    records.needs = LAYOUT + 1
+    with pytest.raises(StoreUnavailable, match="has layout 3"):
+        await blocks.refuse("@team")
 
 
 async def test_where_nobody_can_tell_the_operation_is_refused(records: Records, blocks: Blocks) -> None:

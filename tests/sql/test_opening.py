@@ -239,7 +239,7 @@ async def test_a_later_layout_is_refused(url: str, path: Path) -> None:
     connection.execute("PRAGMA user_version=3")
     connection.close()
 
-    with pytest.raises(ConfigurationError, match=r"has layout 3, and this version .* knows layout 2\. Upgrade it"):
+    with pytest.raises(ConfigurationError, match=r"has layout 3, and this version .* supports layout 2\. Upgrade it"):
         await opened(url)
 
 

@@ -156,7 +156,7 @@ async def test_a_later_layout_is_refused(postgres_url: str) -> None:
     with administrator(postgres_url) as connection:
         connection.execute("COMMENT ON TABLE datastore.entries IS 'agent-data-store, layout 9'")
         with pytest.raises(
-            ConfigurationError, match=r"store at 127.* has layout 9, and this version .* knows layout 2\. Upgrade it"
+            ConfigurationError, match=r"store at 127.* has layout 9, and this version .* supports layout 2\. Upgrade it"
         ):
             await opened(postgres_url)
 

@@ -52,7 +52,7 @@ class MongoBackend(Inspection, Erasing, Writer, ledger.Auditing):
         layout = database.get_collection(
             f"{settings.mongo_collection}_layout", write_concern=DURABLE, read_preference=ReadPreference.PRIMARY
         )
-        self._book = layouts.MongoBook(layout, self._entries)
+        self._layout = layouts.MongoLayoutRecord(layout, self._entries)
         self._reservations = Reservations(counters, self._entries, settings.operation_timeout_seconds)
         self._database = database
         self._seconds = settings.operation_timeout_seconds
@@ -101,13 +101,13 @@ class MongoBackend(Inspection, Erasing, Writer, ledger.Auditing):
         """
         with opening.answering(at):
             settling = FRESH_SECONDS + self._seconds
-            await migrate(self._book, layouts.MIGRATIONS, f"the MongoDB store at {at}", settling)
+            await migrate(self._layout, layouts.MIGRATIONS, f"the MongoDB store at {at}", settling)
         await opening.index(self._entries, at, indexes.wanted(collect_garbage=self._collect_garbage))
         await opening.index(self._audit, at, ledger.INDEXES)
 
     async def layout(self) -> Layout:
         """Return the layout that the store has; see `Engine.layout`."""
-        return await self._book.read()
+        return await self._layout.read()
 
     async def aclose(self) -> None:
         """Release connections; idempotent. A handle that was given stays open."""

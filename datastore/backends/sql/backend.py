@@ -96,7 +96,7 @@ class SqlBackend:
 
     async def layout(self) -> Layout:
         """Return the layout that the store has; see `Engine.layout`."""
-        return await layouts.SqlBook(self._runner).read()
+        return await layouts.SqlLayoutRecord(self._runner).read()
 
     async def get(self, place: Place, keys: Sequence[str], now: datetime) -> tuple[list[Entry], list[str]]:
         """Return entries in the order asked, and the keys not looked at."""

@@ -1,15 +1,15 @@
-"""Completing a store before its first operation: what is missing is made, and an earlier layout is migrated.
+"""Completes a store before its first operation: makes missing tables and indexes, and migrates an earlier layout.
 
-Theory of operation: an empty database gets every table at once, in the layout of this version. One that holds a store
-is brought to that layout first, since what is missing may stand on what a migration makes. Looking takes no lock that
-others would feel, and a start that finds everything writes nothing.
+Theory of operation: an empty database gets every table at once, in the layout of this version. A store that exists is
+migrated first, because a missing index may need a column that a migration adds. Inspecting a store takes no lock that
+delays others, and a start that finds everything writes nothing.
 """
 
 from __future__ import annotations
 
 from typing import Final, Protocol, TypeVar
 
-from datastore.backends.migrations import check, migrate
+from datastore.backends.migrations import check_supported, migrate
 from datastore.backends.sql import layouts, schema
 from datastore.backends.sql.migrations import MIGRATIONS
 from datastore.backends.sql.runner import Job, Runner, Work
@@ -19,21 +19,21 @@ from datastore.ports import FRESH_SECONDS
 T = TypeVar("T")
 
 _REPAIR_SECONDS: Final = 600.0
-"""The index of a large table takes its time to be made again."""
+"""Deadline for making missing parts: an index of a large table takes its time."""
 
 
 class Database(Protocol):
-    """What the two engines find out, and make, in their own ways."""
+    """The engine's own part of a completion."""
 
     @property
-    def at(self) -> str:
+    def store_name(self) -> str:
         """The store's name in messages."""
 
-    async def look(self, job: Job) -> set[str]:
-        """Return the names of what is there, once it is known to be ours or empty; raise where it is not."""
+    async def inspect(self, job: Job) -> set[str]:
+        """Return the names of the tables, indexes and triggers; raise if another application made them."""
 
-    async def claim(self, job: Job) -> None:
-        """Make an empty database ours, within the open transaction."""
+    async def mark(self, job: Job) -> None:
+        """Mark an empty database as a data store, within the open transaction."""
 
 
 class Completion:
@@ -41,8 +41,8 @@ class Completion:
 
     Args:
         runner: runs statements there.
-        database: what is its engine's own.
-        seconds: how long looking, and making an empty store, may take.
+        database: its engine's own part.
+        seconds: how long inspecting it, and making an empty store, may take.
     """
 
     def __init__(self, runner: Runner, database: Database, seconds: float) -> None:
@@ -56,13 +56,13 @@ class Completion:
         Raises:
             ConfigurationError: the database is refused, or this version is too old for the store.
         """
-        found = await self._run(self._look, writes=False)
+        found = await self._run(self._inspect, writes=False)
         if changed := not {schema.entries.name, *layouts.NAMES} <= found:
             await self._run(self._begin, writes=True)
         settling = FRESH_SECONDS + self._runner.seconds
-        changed |= await migrate(layouts.SqlBook(self._runner), MIGRATIONS, self._database.at, settling)
+        changed |= await migrate(layouts.SqlLayoutRecord(self._runner), MIGRATIONS, self._database.store_name, settling)
         if changed:
-            found = await self._run(self._look, writes=False)
+            found = await self._run(self._inspect, writes=False)
         if not found >= schema.NAMES:
             until = self._runner.deadline(_REPAIR_SECONDS)
             await self._runner.run(self._make_missing, writes=True, until=until)
@@ -70,28 +70,28 @@ class Completion:
     async def _run(self, work: Work[T], *, writes: bool) -> T:
         return await self._runner.run(work, writes=writes, until=self._runner.deadline(self._seconds))
 
-    async def _look(self, job: Job) -> set[str]:
+    async def _inspect(self, job: Job) -> set[str]:
         """Return the names of what is there, as of one moment: another process may be making it.
 
-        The table of the layout is not among them where it tells nothing.
+        An empty table of the layout is left out.
         """
         async with job.transaction():
-            found = await self._database.look(job)
-            told = await layouts.read(job) if found >= layouts.NAMES else None
+            found = await self._database.inspect(job)
+            found_layout = await layouts.read(job) if found >= layouts.NAMES else None
             if schema.entries.name in found:
                 header = await job.dialect.read_header(job)
-                check(told or Layout(header, header), self._database.at)
-            return found if told else found - layouts.NAMES
+                check_supported(found_layout or Layout(header, header), self._database.store_name)
+            return found if found_layout else found - layouts.NAMES
 
     async def _begin(self, job: Job) -> None:
-        """Make an empty store, or let one that stands tell its layout in the table, unless another start has."""
+        """Make an empty store, or add the table of the layout to one that exists, unless another start has."""
         async with job.transaction():
             await job.dialect.hold_starts(job, self._seconds)
-            if schema.entries.name in await self._look(job):
+            if schema.entries.name in await self._inspect(job):
                 await job.execute(layouts.CREATION)
                 await layouts.begin(job, await job.dialect.read_header(job))
                 return
-            await self._database.claim(job)
+            await self._database.mark(job)
             for statement in schema.creation(job.dialect):
                 await job.execute(statement)
             await layouts.begin(job, LAYOUT)

@@ -117,10 +117,10 @@ class Dialect(Protocol):
         """Return the statements that make the trigger which counts what is removed."""
 
     async def read_header(self, job: Commands) -> int:
-        """Return the layout that a host must know, as a header beside the tables tells it."""
+        """Return the lowest layout that a host must support, from a header beside the tables."""
 
     async def write_header(self, job: Commands, needs: int) -> None:
-        """Put another number there."""
+        """Write another number there."""
 
     async def hold_starts(self, job: Commands, seconds: float) -> None:
         """Let no other start change the schema before the open transaction ends, which may take so long.

@@ -1,8 +1,8 @@
-"""The layout of a SQL store: the table that tells it, and how it is changed.
+"""The layout of a SQL store: the table that holds it, and how it is changed.
 
 Theory of operation: the table has one row. Beside it stands the header, which is SQLite's `user_version` and the
-comment of PostgreSQL's table of entries, and tells what a host must know. Versions before the table read the header
-alone, and take it for the layout itself; so does this one where there is no table yet.
+comment of PostgreSQL's table of entries, and holds the lowest layout that a host must support. Versions before the
+table read the header alone, and take it for the layout itself; so does this one where there is no table yet.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import Column, Integer, MetaData, Table, Text, insert, select, update
 from sqlalchemy.schema import CreateTable
 
-from datastore.backends.migrations import Migration, advanced
+from datastore.backends.migrations import Migration, after_step
 from datastore.backends.sql.runner import Job, Runner
 from datastore.errors import StoreUnavailable
 from datastore.layout import Layout
@@ -33,61 +33,61 @@ _ROW: Final = select(layout.c.number, layout.c.position)
 
 
 async def begin(job: Job, number: int) -> None:
-    """Keep the layout in the table from now on, within the transaction that made it; a row that stands is left."""
+    """Write the row of a table that was just made, within the same transaction; a row that stands is left."""
     if (await job.execute(_ROW)).first() is None:
         await job.execute(insert(layout).values(number=number))
 
 
 async def read(job: Job) -> Layout | None:
-    """Return what the table and the header tell, as of one moment; None where the table has no row."""
+    """Return what the table and the header hold, as of one moment; None if the table is empty."""
     async with job.transaction():
         row = (await job.execute(_ROW)).first()
         return None if row is None else Layout(row.number, await job.dialect.read_header(job), row.position)
 
 
-async def _write(job: Job, told: Layout) -> None:
-    await job.execute(update(layout).values(number=told.number, position=told.position))
-    await job.dialect.write_header(job, told.needs)
+async def _write(job: Job, changed: Layout) -> None:
+    await job.execute(update(layout).values(number=changed.number, position=changed.position))
+    await job.dialect.write_header(job, changed.needs)
 
 
-class SqlBook:
-    """Keeps the layout of an open store, which has the table; see `migrations.Book`."""
+class SqlLayoutRecord:
+    """The layout of an open store, which has the table; see `migrations.LayoutRecord`."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
     async def read(self) -> Layout:
-        """Return what the store says.
+        """Return the layout.
 
         Raises:
-            StoreUnavailable: it says nothing: somebody has emptied the table since the start.
+            StoreUnavailable: the table is empty, because another program deleted its row after the start.
         """
-        if (told := await self._runner.run(read, writes=False)) is None:
+        if (found := await self._runner.run(read, writes=False)) is None:
             raise StoreUnavailable(
-                "the store's layout is not told, so nothing was read or written. Start the host again"
+                "the store's table `layout` is empty, so nothing was read or written. Start the host again"
             )
-        return told
+        return found
 
-    async def require(self, standing: Layout, needs: int) -> Layout:
-        """Let the store refuse hosts that know less; see `Book.require`."""
+    async def require(self, current: Layout, needs: int) -> Layout:
+        """Refuse the store to hosts that support less; see `LayoutRecord.require`."""
 
         async def work(job: Job) -> None:
             async with job.transaction():
                 await job.dialect.hold_starts(job, STEP_SECONDS)
-                if await read(job) == standing:
-                    await _write(job, Layout(standing.number, needs, standing.position))
+                if await read(job) == current:
+                    await _write(job, Layout(current.number, needs, current.position))
 
         await self._runner.run(work, writes=True, until=self._runner.deadline(STEP_SECONDS))
         return await self.read()
 
-    async def advance(self, standing: Layout, migration: Migration[Job]) -> None:
-        """Make one step, in one transaction with how far it came; see `Book.advance`."""
+    async def advance(self, current: Layout, migration: Migration[Job]) -> None:
+        """Make one step and store its position, in one transaction; see `LayoutRecord.advance`."""
 
         async def work(job: Job) -> None:
             async with job.transaction():
                 await job.dialect.hold_starts(job, STEP_SECONDS)
-                if await read(job) == standing:
-                    position = await migration.step(job, standing.position)
-                    await _write(job, advanced(standing, migration, position))
+                if await read(job) == current:
+                    position = await migration.step(job, current.position)
+                    await _write(job, after_step(current, migration, position))
 
         await self._runner.run(work, writes=True, until=self._runner.deadline(STEP_SECONDS))

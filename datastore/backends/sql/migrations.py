@@ -1,4 +1,4 @@
-"""The migrations of SQL stores; `backends.migrations` says what one is, and what must hold of it."""
+"""The migrations of SQL stores; see `backends.migrations` for the rules."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from datastore.backends.sql.runner import Job
 from datastore.backends.sql.schema import BY_KEY
 
 
-async def _name_users(job: Job, _position: str | None) -> None:
-    """Give entries columns for the users who wrote them in a space, and lists an index that is not unique.
+async def _add_user_columns(job: Job, _position: str | None) -> None:
+    """Add the columns for the users who wrote entries of a space, and make the index of lists not unique.
 
-    In a table of layout 1 the columns stand last, and nothing depends on where. The index is unique in SQLite files of
-    2026-11-20 alone; to make it again is one statement, which other writers of the file wait for.
+    In a table of layout 1 the columns stand last; the order of columns does not matter. Only SQLite files of 2026-11-20
+    have a unique index. One statement makes it again, and other writers of the file wait for that.
     """
     standing = (await job.command("SELECT * FROM entries LIMIT 0")).keys()
     for name in ("created_by_user", "updated_by_user"):
@@ -26,4 +26,4 @@ async def _name_users(job: Job, _position: str | None) -> None:
         await job.execute(CreateIndex(BY_KEY))
 
 
-MIGRATIONS: Final = (Migration(2, _name_users, needs=2),)
+MIGRATIONS: Final = (Migration(2, _add_user_columns, needs=2),)

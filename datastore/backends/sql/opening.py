@@ -41,7 +41,7 @@ async def open_runner(url: str, settings: Settings) -> Runner:
     except BaseException as error:
         await runner.aclose()
         if (reason := _reason(error)) is not None:
-            raise ConfigurationError(f"{file.at} cannot be used: {reason}.") from error
+            raise ConfigurationError(f"{file.store_name} cannot be used: {reason}.") from error
         raise
     return runner
 
@@ -49,23 +49,23 @@ async def open_runner(url: str, settings: Settings) -> Runner:
 class File:
     """A database file; see `completing.Database`."""
 
-    def __init__(self, at: str) -> None:
-        self._at = at
+    def __init__(self, store_name: str) -> None:
+        self._store_name = store_name
 
     @property
-    def at(self) -> str:
+    def store_name(self) -> str:
         """The store's name in messages."""
-        return self._at
+        return self._store_name
 
-    async def look(self, job: Job) -> set[str]:
-        """Return the names of what is in the file, once it is known to be ours or empty."""
+    async def inspect(self, job: Job) -> set[str]:
+        """Return the names of what is in the file; raise if another application made it."""
         found = {str(row[0]) for row in await job.command("SELECT name FROM sqlite_master")}
         mark = (await job.command("PRAGMA application_id")).scalar_one()
         if mark != _MARK and (found or mark or await sqlite.read_header(job)):
             raise Unusable("it is another application's database. Name another file")
         return found
 
-    async def claim(self, job: Job) -> None:
+    async def mark(self, job: Job) -> None:
         """Mark an empty file as ours."""
         await job.command(f"PRAGMA application_id={_MARK}")
 

@@ -205,7 +205,7 @@ async def read_header(job: Commands) -> int:
 
 
 async def write_header(job: Commands, needs: int) -> None:
-    """Put another number there, within the open transaction."""
+    """Write another number there, within the open transaction."""
     await job.command(f"COMMENT ON TABLE entries IS 'agent-data-store, layout {needs:d}'")
 
 

@@ -119,12 +119,12 @@ class Schema:
         self._at = at
 
     @property
-    def at(self) -> str:
+    def store_name(self) -> str:
         """The store's name in messages."""
         return f"the PostgreSQL store at {self._at}"
 
-    async def look(self, job: Job) -> set[str]:
-        """Return the names of what is in the schema, once server and schema are known to keep every promise."""
+    async def inspect(self, job: Job) -> set[str]:
+        """Return the names of what is in the schema; raise if it, or the server, would break a promise."""
         before = datetime.now(UTC)
         facts = (await job.command(_FACTS)).one()
         check_clock(facts.now, before, datetime.now(UTC), f"PostgreSQL at {self._at}")
@@ -142,7 +142,7 @@ class Schema:
             )
         return set(marks)
 
-    async def claim(self, job: Job) -> None:
+    async def mark(self, job: Job) -> None:
         """Make the schema where it is missing: with rights on the database alone, its table could not be made."""
         if (await job.command(_OUR_SCHEMA)).first() is None:
             await job.command(f"CREATE SCHEMA {postgres.SCHEMA}")

@@ -135,7 +135,7 @@ async def read_header(job: Commands) -> int:
 
 
 async def write_header(job: Commands, needs: int) -> None:
-    """Put another number there, within the open transaction."""
+    """Write another number there, within the open transaction."""
     await job.command(f"PRAGMA user_version={needs:d}")
 
 

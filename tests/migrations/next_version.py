@@ -1,12 +1,12 @@
-"""A later version: it knows one more layout, and opens a store at the URL that it is given.
+"""A simulated next version, with one more layout: opens the store at a URL.
 
-Its migration marks each entry of user alice, some at a time. On SQL a mark is added to what stands, so that a step that
-was made twice would show; on MongoDB, whose steps may be made twice, one that has its mark already is left alone.
+    python -m tests.migrations.next_version URL [offline]
 
-    python -m tests.migrations.later URL [alone]
+prints `step` as each step begins, and `done` when the store is open. `offline` means a migration that hosts of the
+previous layout must not be at work beside.
 
-prints `step` after each step, and `done` when the store is open. `alone` is a migration that hosts of the layout before
-may not be at work beside.
+The migration marks each entry of user alice, some at a time. On SQL a mark is added to what stands, so a step that was
+made twice would show; on MongoDB, where a step may run twice, an entry that has its mark is left alone.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from datastore.backends.mongo.driver import Collection
 from datastore.backends.sql import completing
 from datastore.backends.sql.runner import Job
 
-LATER: Final = datastore.layout.LAYOUT + 1
+NEXT: Final = datastore.layout.LAYOUT + 1
 MARK: Final = "+"
 BATCH: Final = 25
 USER: Final = "alice"
 SETTINGS: Final = Settings(operation_timeout_seconds=5)
-"""Of all hosts here: a migration that waits for hosts waits for that, and two seconds more."""
+"""Of all hosts here: a migration that is not online waits for this deadline and two seconds more."""
 
 
 def say(word: str) -> None:
@@ -73,18 +73,18 @@ async def mark_documents(entries: Collection, position: str | None) -> str | Non
     return str(found[-1]["_id"])
 
 
-def upgrade(*, beside: bool) -> None:
-    """Make this process one of the later version."""
-    needs = datastore.layout.LAYOUT if beside else LATER
+def upgrade(*, online: bool) -> None:
+    """Make this process one of the next version."""
+    needs = datastore.layout.LAYOUT if online else NEXT
     for module in (datastore.layout, migrations, completing, mongo):
-        module.LAYOUT = LATER  # type: ignore[attr-defined]  # as another version has it
-    further = Migration(LATER, mark_rows, needs=needs, beside=beside)
+        module.LAYOUT = NEXT  # type: ignore[attr-defined]  # as another version has it
+    further = Migration(NEXT, mark_rows, needs=needs, online=online)
     completing.MIGRATIONS = (*completing.MIGRATIONS, further)  # type: ignore[attr-defined, assignment]
-    mongo.MIGRATIONS = (Migration(LATER, mark_documents, needs=needs, beside=beside),)  # type: ignore[misc]
+    mongo.MIGRATIONS = (Migration(NEXT, mark_documents, needs=needs, online=online),)  # type: ignore[misc]
 
 
 async def main() -> None:
-    upgrade(beside="alone" not in sys.argv)
+    upgrade(online="offline" not in sys.argv)
     engine = await open_engine(sys.argv[1], SETTINGS, SystemClock())
     say("done")
     await engine.aclose()
