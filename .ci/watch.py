@@ -27,7 +27,7 @@ _PY_SPY = Path(__file__).parent.parent / ".venv/bin/py-spy"
 
 
 class _LimitReached(Exception):  # noqa: N818 - never leaves this script
-    """SIGUSR1 came."""
+    """The time is over, or SIGUSR1 came."""
 
 
 def main() -> int:
@@ -38,16 +38,30 @@ def main() -> int:
     given = parser.parse_args()
     # What the command's processes leave behind becomes a child of this one, and so is found.
     ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
-    began, command = time.monotonic(), subprocess.Popen(given.command)
+    began = time.monotonic()
     try:
-        return _code(command.wait(given.seconds))
-    except (subprocess.TimeoutExpired, _LimitReached):
+        signal.setitimer(signal.ITIMER_REAL, given.seconds)
+        return _code(_wait_for(os.posix_spawnp(given.command[0], given.command, os.environ)))
+    except _LimitReached:
         print(f"watch: the command is not done after {time.monotonic() - began:.0f} seconds:", flush=True)
         for pid in descendants(os.getpid()):
             print(described(pid), flush=True)
         return _TIMED_OUT
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         end_all()
+
+
+def _wait_for(command: int) -> int:
+    """Wait for the end of the command, and return how it ended.
+
+    Adopted processes are reaped as they end, as init reaps them: the kernel counts one that has ended by its uid until
+    then, so a guest's uid would stay in use.
+    """
+    while True:
+        pid, status = os.wait()
+        if pid == command:
+            return os.waitstatus_to_exitcode(status)
 
 
 def descendants(pid: int) -> list[int]:
@@ -117,5 +131,6 @@ def _reach_limit(_number: int, _frame: object) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, _reach_limit)
+    signal.signal(signal.SIGALRM, _reach_limit)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(main())

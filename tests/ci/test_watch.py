@@ -58,3 +58,9 @@ def test_what_a_command_leaves_behind_is_ended() -> None:
     done = watched("sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!")
     assert done.returncode == 0
     assert not Path(f"/proc/{done.stdout.strip()}").exists()
+
+
+def test_what_a_command_leaves_behind_is_reaped_while_the_command_runs() -> None:
+    orphan = "sh -c 'sleep 0.1 & echo $! >&2' 2>&1"
+    done = watched("sh", "-c", f"left=$({orphan}); while [ -e /proc/$left ]; do sleep 0.05; done; echo reaped $left")
+    assert done.stdout.startswith("reaped ")
