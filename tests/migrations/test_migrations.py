@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
+import psycopg
+import pymongo
 import pytest
 
 from datastore import Scope, Settings, open_store
@@ -151,6 +155,30 @@ async def marks(url: str) -> set[str]:
         return {each["updated_by_run"] for each in found if each["owner"] == "alice"}
     finally:
         await engine.aclose()
+
+
+async def test_a_record_of_the_layout_that_another_program_changed_is_refused(url: str) -> None:
+    async with open_store(url) as store:
+        _damage(url)
+        with pytest.raises(StoreUnavailable, match=r"does not hold a layout, .* backup\. Nothing was read or written"):
+            await write(store, "late", 1)
+    refused = r"cannot be used: the store's .* layout, but number=('two'|None), needs=2, position=None\. Restore it"
+    with pytest.raises(ConfigurationError, match=refused):
+        await open_engine(url, Settings(), ManualClock())
+
+
+def _damage(url: str) -> None:
+    engine = url.partition(":")[0]
+    if engine == "sqlite":
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as file:
+            file.execute("UPDATE layout SET number = 'two'")
+    elif engine == "postgresql":
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("ALTER TABLE datastore.layout ALTER number DROP NOT NULL")
+            connection.execute("UPDATE datastore.layout SET number = NULL")
+    else:
+        with pymongo.MongoClient[dict[str, Any]](url) as client:
+            client.get_default_database()["entries_layout"].update_one({}, {"$set": {"number": "two"}})
 
 
 @pytest.mark.slow

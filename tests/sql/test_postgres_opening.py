@@ -51,9 +51,11 @@ def role(url: str) -> Iterator[str]:
         connection.execute(
             sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), sql.Literal(SECRET))
         )
-        yield name
-        connection.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(name)))
-        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+        try:
+            yield name
+        finally:
+            connection.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(name)))
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
 
 @pytest.mark.slow
@@ -138,6 +140,24 @@ async def test_a_schema_that_was_made_for_the_user_is_used(postgres_url: str) ->
         store = await opened(url)
         assert (await apply(store, put("k"), Removal("l"))).changed == 1
         await store.aclose()
+
+
+async def test_a_user_with_rights_on_rows_alone_opens_what_the_owner_of_the_tables_migrated(postgres_url: str) -> None:
+    await (await opened(postgres_url)).aclose()
+    name = urlsplit(postgres_url).path[1:]
+    with role(postgres_url) as user, administrator(postgres_url) as connection:
+        url = at_database(postgres_url, name, f"{user}:{SECRET}")
+        granted = sql.SQL(
+            "GRANT USAGE ON SCHEMA datastore TO {0};"
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA datastore TO {0}"
+        ).format(sql.Identifier(user))
+        connection.execute("DROP TABLE datastore.layout")  # As an earlier version left it.
+        connection.execute(granted)
+        with pytest.raises(ConfigurationError, match="opened once as the owner of its tables, then with rights on all"):
+            await opened(url)
+        await (await opened(postgres_url)).aclose()
+        connection.execute(granted)
+        await (await opened(url)).aclose()
 
 
 async def test_another_applications_table_is_refused_untouched(postgres_url: str) -> None:

@@ -57,7 +57,10 @@ class MongoLayoutRecord:
 
     async def _found(self) -> Layout | None:
         found = await self._first(self._collection, {"_id": _ID})
-        return None if found is None else Layout(found["number"], found["needs"], found["position"])
+        if found is None:
+            return None
+        record = f"document {_ID!r} in the collection of the layout"
+        return Layout.parsed(found.get("number"), found.get("needs"), found.get("position"), record)
 
     async def _first(self, collection: Collection, query: Document) -> Any:
         with errors.translated(write=False):

@@ -42,7 +42,9 @@ async def read(job: Job) -> Layout | None:
     """Return what the table and the header hold, as of one moment; None if the table is empty."""
     async with job.transaction():
         row = (await job.execute(_ROW)).first()
-        return None if row is None else Layout(row.number, await job.dialect.read_header(job), row.position)
+        if row is None:
+            return None
+        return Layout.parsed(row.number, await job.dialect.read_header(job), row.position, f"table {layout.name!r}")
 
 
 async def _write(job: Job, changed: Layout) -> None:

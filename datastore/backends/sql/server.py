@@ -154,8 +154,9 @@ def _explained(at: str, error: BaseException) -> Exception | None:
         return ConfigurationError(str(error.__cause__))
     if isinstance(error, DBAPIError) and sqlstate(error) == _INSUFFICIENT_PRIVILEGE:
         return ConfigurationError(
-            f"PostgreSQL at {at} does not let the URL's user make or use the schema {postgres.SCHEMA!r}. As its "
-            f"administrator, in that database: CREATE SCHEMA {postgres.SCHEMA} AUTHORIZATION the_user."
+            f"PostgreSQL at {at} does not let the URL's user make or use the schema {postgres.SCHEMA!r}. For a new "
+            f"store, as an administrator, in that database: CREATE SCHEMA {postgres.SCHEMA} AUTHORIZATION the_user. A "
+            "store of an earlier version is opened once as the owner of its tables, then with rights on all of them."
         )
     if not isinstance(error, StoreUnavailable):
         return None
