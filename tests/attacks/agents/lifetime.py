@@ -51,12 +51,16 @@ def ignore_everything(attempt: Attempt) -> str:
 def leave_a_child(attempt: Attempt) -> str:
     """Leave a child in a session of its own, which the end of this group does not reach; it ends by itself."""
     attempt.begin()
+    reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.setsid()
+        os.close(writer)
         signal.alarm(LIFE)
         while True:
             signal.pause()
+    os.close(writer)
+    os.read(reader, 1)  # Until the child has its session.
     return str(child)
 
 
