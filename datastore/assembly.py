@@ -12,6 +12,7 @@ from datastore.errors import ConfigurationError
 from datastore.ports import Clock, Engine
 from datastore.service.audit import Audit
 from datastore.service.heads import Heads
+from datastore.service.layouts import guard_layout
 from datastore.service.metrics import Metrics
 from datastore.service.store import Store
 from datastore.settings import Auditing, Settings, load
@@ -81,6 +82,8 @@ async def open_store(
 async def open_engine(url: str, settings: Settings, clock: Clock) -> Engine:
     """Open the backend that is installed for the URL's scheme.
 
+    It refuses every call once a later version has changed the store so that this one must not use it.
+
     Raises:
         ConfigurationError: there is none; the message names those that are installed.
         StoreUnavailable: the server does not answer.
@@ -95,4 +98,4 @@ async def open_engine(url: str, settings: Settings, clock: Clock) -> Engine:
         )
     factory: Any = known[scheme].load()
     engine: Engine = await factory.open(url, settings, clock)
-    return engine
+    return guard_layout(engine)

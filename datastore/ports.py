@@ -426,6 +426,6 @@ class Observer(Protocol):
 
 
 FRESH_SECONDS: Final = 2.0
-"""How long a host may act on what it knows of blocked users, and of the store's layout."""
+"""The time for which a host may act on what it last read of blocked users and of the store's layout."""
 PAGE_BYTES = 1024 * 1024
 """The values of one page, about; one entry larger than that is a page of its own."""

@@ -1,4 +1,4 @@
-"""Users whose operations are refused on every host, because an operator blocked them, or because the host is too old.
+"""Users whose operations are refused on every host, because an operator blocked them.
 
 Theory of operation:
 
@@ -8,8 +8,6 @@ Theory of operation:
   what is known of all users at work, so an operation asks for nothing.
 - What is known holds for FRESH_SECONDS, counted from before the look was sent. Where no look succeeds in that time the
   operation waits for one, and is refused where there is none: nobody acts for longer on what may have changed.
-- With the records a host reads the store's layout. If a later version has changed the stored form so that this one
-  must not use it, every operation is refused, as soon as those of a blocked user are.
 - Who is at work for a user without asking for anything, as a run may be, is told of a block by an event.
 - `Guard` asks again right before each write, since an operation may make several, or wait for others meanwhile. So
   FRESH_SECONDS and the deadline of one write after a record is stored, nothing of its user is written any more,
@@ -22,13 +20,11 @@ import asyncio
 import hashlib
 import logging
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any, Final, cast
 
 from datastore import names
@@ -38,6 +34,7 @@ from datastore.errors import AccessDenied, StoreUnavailable
 from datastore.operations import MOST_ITEMS, Applied, Outcome
 from datastore.ports import FRESH_SECONDS, Actor, Change, Clock, Engine, Increment, Removal, Step
 from datastore.quotas import Quota
+from datastore.service.elapsed import elapsed
 
 _log = logging.getLogger("datastore.blocks")
 
@@ -46,11 +43,6 @@ BLOCKED: Final = Place("@@datastore", "blocked")
 _KEPT_SECONDS: Final = 60.0
 _MOST_USERS: Final = 100_000
 _TRIES: Final = 3
-_LOOKS: Final = 3
-"""How often it is looked in the time that a look is good for."""
-_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-_elapsed: Final = partial(time.clock_gettime, _CLOCK)
-"""Seconds that pass, also while the machine is suspended, where the system has such a clock."""
 
 
 def digest(user: str) -> str:
@@ -90,7 +82,7 @@ class Blocks:
         engine: Engine,
         clock: Clock,
         fresh_seconds: float = FRESH_SECONDS,
-        elapsed: Callable[[], float] = _elapsed,
+        elapsed: Callable[[], float] = elapsed,
     ) -> None:
         self._engine = engine
         self._clock = clock
@@ -99,7 +91,6 @@ class Blocks:
         self._looks: dict[str, _Look] = {}
         self._asked: dict[str, asyncio.Task[None]] = {}
         self._watched: dict[str, set[asyncio.Event]] = {}
-        self._layout_known = -math.inf
         self._renewal: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
 
@@ -108,11 +99,9 @@ class Blocks:
 
         Raises:
             AccessDenied: the user is blocked.
-            StoreUnavailable: this version is too old for the store; or the engine does not answer, or so late that
-                what it says may have changed.
+            StoreUnavailable: nobody knows, since the engine does not answer, or so late that it may have changed.
         """
         if names.is_reserved(user):
-            await self.check_layout()
             return
         look = self._fresh(user) or await self._asked_for(user)
         if look.blocked:
@@ -174,41 +163,18 @@ class Blocks:
     async def _look(self, users: Sequence[str]) -> None:
         digests = {digest(user): user for user in users}
         began = self._elapsed()
-        await self._check_layout(began)
         found = await self._engine.peek(BLOCKED, list(digests), moment(self._clock.now()))
         refused = {digests[each.key] for each in found}
         for user in users:
             known = self._looks.get(user)
             used = began if known is None else known.used
-            self._looks[user] = _Look(min(began, self._layout_known), used, user in refused)
+            self._looks[user] = _Look(began, used, user in refused)
         for user in refused & self._watched.keys():
             for each in self._watched[user]:
                 each.set()
         while len(self._looks) > _MOST_USERS:
             del self._looks[next(iter(self._looks))]
         self._go_on()
-
-    async def check_layout(self) -> None:
-        """Refuse everything if this version is too old for the store.
-
-        Raises:
-            StoreUnavailable: it is, or the engine does not answer.
-        """
-        await self._check_layout(self._elapsed())
-
-    async def _check_layout(self, now: float) -> None:
-        """Read the layout again, unless that was done lately: one reading serves the first looks for several users.
-
-        Raises:
-            StoreUnavailable: this version is too old for the store.
-        """
-        if now <= self._layout_known + self._fresh_seconds / _LOOKS:
-            return
-        layout = await self._engine.layout()
-        if layout.refusal is not None:
-            _log.error("every operation is refused: %s", layout.refusal)
-            raise StoreUnavailable(f"{layout.refusal}. Nothing was read or written.")
-        self._layout_known = now
 
     def _go_on(self) -> None:
         """Look for whoever is at work from now on."""
@@ -217,7 +183,7 @@ class Blocks:
 
     async def _renew(self) -> None:
         """Look now and then for all users who are at work, or were of late; end when nobody was."""
-        while self._looks and not await self._closes_within(self._fresh_seconds / _LOOKS):
+        while self._looks and not await self._closes_within(self._fresh_seconds / 3):
             idle = self._elapsed() - _KEPT_SECONDS
             users = [user for user, look in self._looks.items() if look.used > idle or user in self._watched]
             self._looks = {user: self._looks[user] for user in users}

@@ -197,14 +197,11 @@ class Store:
     async def _admitted(self, scope: Scope, operation: Operation) -> datetime:
         """Return the time, at which the scope may do the operation; asked again after every wait.
 
-        What agents of a blocked user do is refused; an operator looks at what is there, and removes it. Nobody does
-        anything in a store that this version is too old for.
+        What agents of a blocked user do is refused; an operator looks at what is there, and removes it.
         """
         now = moment(self.clock.now())
         policy.require(scope, operation, now)
-        if scope.operator:
-            await self.blocks.check_layout()
-        else:
+        if not scope.operator:
             await self.blocks.refuse(scope.user)
         return now
 

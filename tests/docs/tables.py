@@ -251,7 +251,7 @@ def refusals_table() -> str:
 
 
 def bars_table() -> str:
-    """The ratios that `make bench` looks for."""
+    """The ratios that `make bench` aims at."""
     return rows(
         ("engine", "operation", "whose", "of", "ratio"),
         (
@@ -268,7 +268,7 @@ def bars_table() -> str:
 
 
 def questions_table() -> str:
-    """What `make bench-scale` asks, and the seconds that it looks for."""
+    """The questions of `make bench-scale`, and their bars in seconds."""
     asked = {f"datastore admin {words[0]}": bar for words, bar in bench_scale.COMMANDS.items()}
     asked |= {name: bar for name, (_, bar) in bench_scale.VERBS.items()}
     return rows(

@@ -20,10 +20,10 @@ from pymongo import IndexModel
 from tests.servers.postgres import installed
 
 ENDINGS: Final = {"sqlite": "sqlite.gz", "postgresql": "postgresql.sql", "mongodb": "mongodb.json"}
-"""How the file of an engine's store ends."""
+"""The ending of the file of each engine's store."""
 
 _NOT_SQL: Final = ("\\", "--")
-"""How lines begin that only PostgreSQL's own terminal understands, and comments."""
+"""The beginnings of comments and of lines that only PostgreSQL's own terminal understands."""
 
 
 def dump(engine: str, url: str, file: Path) -> None:

@@ -27,14 +27,14 @@ from datastore.document import Place, Span
 from datastore.entry import Entry
 from datastore.errors import ConfigurationError, StoreUnavailable
 from datastore.layout import LAYOUT, Layout
-from datastore.operations import Apply, Put
+from datastore.operations import Apply, Get, Put
 from datastore.service.store import Store
 from sandbox import connect
 from tests.migrations.dumps import ENDINGS
 from tests.migrations.next_version import BATCH, MARK, NEXT, SETTINGS
 from tests.migrations.recording import stored
 from tests.migrations.stores import fresh
-from tests.world import ManualClock
+from tests.world import NEVER_FLUSH, ManualClock
 
 ENTRIES = 10 * BATCH + 5
 WAIT_SECONDS = 120
@@ -158,10 +158,13 @@ async def marks(url: str) -> set[str]:
 
 
 async def test_a_record_of_the_layout_that_another_program_changed_is_refused(url: str) -> None:
-    async with open_store(url) as store:
+    engine = await open_engine(url, Settings(), ManualClock())
+    try:
         _damage(url)
         with pytest.raises(StoreUnavailable, match=r"does not hold a layout, .* backup\. Nothing was read or written"):
-            await write(store, "late", 1)
+            await engine.namespaces("alice", "", ManualClock().now())
+    finally:
+        await engine.aclose()
     refused = r"cannot be used: the store's .* layout, but number=('two'|None), needs=2, position=None\. Restore it"
     with pytest.raises(ConfigurationError, match=refused):
         await open_engine(url, Settings(), ManualClock())
@@ -236,7 +239,9 @@ async def write_until_it_ends(store: Store, process: Process) -> dict[str, int]:
 
 async def held(store: Store) -> list[Entry]:
     """Return what alice has, read straight from the engine, without the check of the layout."""
-    page, after = await store.engine.scan(Place("alice", "default"), Span(), store.clock.now())
+    engine: Any = store.engine
+    page: list[Entry]
+    page, after = await engine._engine.scan(Place("alice", "default"), Span(), store.clock.now())
     assert after is None
     return page
 
@@ -259,16 +264,19 @@ async def test_a_host_of_the_previous_layout_works_on(filled: str) -> None:
 @pytest.mark.slow
 async def test_a_host_that_is_too_old_is_refused_and_writes_nothing(filled: str) -> None:
     refused = rf"has layout {NEXT}, .* Upgrade it on this host.*Nothing was read or written"
-    async with open_store(filled, settings=SETTINGS) as store:
+    async with open_store(filled, settings=SETTINGS.model_copy(update={"flush_seconds": NEVER_FLUSH})) as store:
+        await store.execute(ALICE, Get(namespace="default", keys=("k0000",)))  # To be counted at the end.
         with next_version(filled, "offline") as process:
             with pytest.raises(StoreUnavailable, match=refused):
                 await write_until_it_ends(store, process)
             assert said(process)[-1] == "done"
-        with pytest.raises(StoreUnavailable, match=refused):
-            await write(store, "late", 1)
+        for late in (lambda: write(store, "late", 1), store.flush, lambda: store.engine.expunge("alice")):
+            with pytest.raises(StoreUnavailable, match=refused):
+                await late()
         page = await held(store)
     assert len(page) > ENTRIES
     assert {entry.updated_by_run[-1] for entry in page} == {MARK}
+    assert {entry.access_count for entry in page} == {0}
     with pytest.raises(ConfigurationError, match=rf"cannot be used: the store has layout {NEXT}, .* Upgrade it"):
         async with open_store(filled):
             pass

@@ -87,7 +87,7 @@ def fresh_database(server: str) -> Iterator[str]:
 
 
 def empty_database(url: str) -> None:
-    """Remove every document of a database but that of the layout; indexes stay."""
+    """Remove every document of a database except that of the layout; indexes stay."""
     with pymongo.MongoClient[dict[str, Any]](url) as client:
         database = client.get_default_database()
         for name in database.list_collection_names():

@@ -75,7 +75,7 @@ def fresh_postgres(server: str) -> Iterator[str]:
 
 
 def empty_postgres(url: str) -> None:
-    """Remove every row of a database but that of the layout, and whoever a test left connected to it."""
+    """Remove every row of a database except that of the layout, and end connections that a test left open."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

@@ -12,7 +12,6 @@ import pytest
 from datastore.document import Place
 from datastore.entry import NEVER
 from datastore.errors import AccessDenied, StoreUnavailable
-from datastore.layout import LAYOUT, Layout
 from datastore.ports import FRESH_SECONDS, Engine, Stub
 from datastore.service.blocks import BLOCKED, Blocks, digest
 from tests.world import ManualClock
@@ -30,13 +29,6 @@ class Records:
         self.answered = asyncio.Event()
         self.away = False
         self.slow = 0.0
-        self.needs = LAYOUT
-        self.layouts = 0
-
-    async def layout(self) -> Layout:
-        self.layouts += 1
-        await asyncio.sleep(0)
-        return Layout(LAYOUT, self.needs)
 
     async def peek(self, place: Place, keys: Sequence[str], now: datetime) -> list[Stub]:
         del now
@@ -90,36 +82,6 @@ async def test_what_is_known_is_not_acted_on_for_longer_than_it_is_good_for(reco
     records.seconds = 3600.1
     with pytest.raises(AccessDenied, match="this user is blocked"):
         await blocks.refuse("alice")
-
-
-async def test_a_host_that_is_too_old_refuses_everybody(records: Records, blocks: Blocks) -> None:
-    await blocks.refuse("alice")
-    records.needs, records.seconds = LAYOUT + 1, 3600
-    await blocks.refuse("alice")
-    records.seconds = 3600.1
-    for user in ("alice", "bob"):
-        with pytest.raises(
-            StoreUnavailable, match=r"has layout 3, .* supports layout 2\. Upgrade it .* Nothing was read"
-        ):
-            await blocks.refuse(user)
-
-
-async def test_what_is_known_of_a_user_is_no_fresher_than_what_is_known_of_the_layout(
-    records: Records, blocks: Blocks
-) -> None:
-    await blocks.refuse("alice")
-    records.seconds = 1000  # Soon enough to ask for bob alone.
-    await blocks.refuse("bob")
-    assert records.layouts == 1
-    records.needs, records.seconds = LAYOUT + 1, 3600.1
-    with pytest.raises(StoreUnavailable, match="has layout 3"):
-        await blocks.refuse("bob")
-
-
-async def test_a_host_that_is_too_old_refuses_what_is_done_in_spaces(records: Records, blocks: Blocks) -> None:
-    records.needs = LAYOUT + 1
-    with pytest.raises(StoreUnavailable, match="has layout 3"):
-        await blocks.refuse("@team")
 
 
 async def test_where_nobody_can_tell_the_operation_is_refused(records: Records, blocks: Blocks) -> None:

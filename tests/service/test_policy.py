@@ -84,14 +84,14 @@ def test_without_a_grant_nothing_is_allowed(operation: Operation) -> None:
 
 
 class Peek(Named):
-    """An operation that nobody has told the policy about."""
+    """An operation that no rule of the policy is about."""
 
     op: Literal["peek"] = "peek"
     namespace: str = "n"
 
 
 class Swap(Named):
-    """A mutation that nobody has told the policy about."""
+    """A mutation that no rule of the policy is about."""
 
     kind: Literal["swap"] = "swap"
     namespace: str | None = None

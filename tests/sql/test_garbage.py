@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from datastore.backends.sql import SqlBackend, garbage
+from datastore.layout import LAYOUT
 from tests.sql.words import Clock, apply, at, locked, opened, put, read, rows
 
 WAIT_SECONDS = 60
@@ -43,6 +46,20 @@ async def test_many_go_in_several_batches(file_store: SqlBackend, path: Path, cl
 
     clock.time = at(100)
     assert await file_store._collector.collect() == many
+    assert rows(path) == 0
+
+
+async def test_nothing_is_removed_from_a_store_that_this_version_is_too_old_for(
+    file_store: SqlBackend, path: Path, clock: Clock
+) -> None:
+    await apply(file_store, put("old", expires_at=at(1)))
+    clock.time = at(100)
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:
+        file.execute(f"PRAGMA user_version = {LAYOUT + 1}")
+        await file_store._collector.tidy()
+        assert rows(path) == 1
+        file.execute(f"PRAGMA user_version = {LAYOUT}")
+    await file_store._collector.tidy()
     assert rows(path) == 0
 
 

@@ -85,9 +85,9 @@ async def test_stores_that_open_at_once_all_open(postgres_url: str) -> None:
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
 async def test_a_url_may_be_spelt_as_people_do(postgres_url: str, scheme: str) -> None:
     url = f"{scheme}://{postgres_url.partition('://')[2]}"
-    engine = await open_engine(url, Settings(url=url), SystemClock())
+    engine: Any = await open_engine(url, Settings(url=url), SystemClock())
 
-    assert isinstance(engine, SqlBackend)
+    assert isinstance(engine._engine, SqlBackend)
     await engine.aclose()
 
 

@@ -7,7 +7,7 @@ delays others, and a start that finds everything writes nothing.
 
 from __future__ import annotations
 
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from datastore.backends.migrations import check_supported, migrate
 from datastore.backends.sql import layouts, schema
@@ -17,9 +17,6 @@ from datastore.layout import LAYOUT, Layout
 from datastore.ports import FRESH_SECONDS
 
 T = TypeVar("T")
-
-_REPAIR_SECONDS: Final = 600.0
-"""Deadline for making missing parts: an index of a large table takes its time."""
 
 
 class Database(Protocol):
@@ -64,7 +61,7 @@ class Completion:
         if changed:
             found = await self._run(self._inspect, writes=False)
         if not found >= schema.NAMES:
-            until = self._runner.deadline(_REPAIR_SECONDS)
+            until = self._runner.deadline(layouts.CHANGE_SECONDS)
             await self._runner.run(self._make_missing, writes=True, until=until)
 
     async def _run(self, work: Work[T], *, writes: bool) -> T:
@@ -99,6 +96,6 @@ class Completion:
 
     async def _make_missing(self, job: Job) -> None:
         async with job.transaction():
-            await job.dialect.hold_starts(job, _REPAIR_SECONDS)
+            await job.dialect.hold_starts(job, layouts.CHANGE_SECONDS)
             for statement in schema.creation(job.dialect):
                 await job.execute(statement)

@@ -38,7 +38,7 @@ class Lane:
 
 
 class Commands(Protocol):
-    """What runs a statement of the engine's own: a `Job`."""
+    """Runs statements of the engine's own: a `Job`."""
 
     async def command(self, text: str) -> CursorResult[Any]:
         """Run a statement without data in it."""
@@ -125,7 +125,7 @@ class Dialect(Protocol):
     async def hold_starts(self, job: Commands, seconds: float) -> None:
         """Let no other start change the schema before the open transaction ends, which may take so long.
 
-        A table is waited for no longer than by any operation, since whoever comes later would wait behind it.
+        It waits for a table no longer than an operation does, because later operations would wait behind it.
         """
 
     async def is_unique(self, job: Commands, index: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Final
 
 from sqlalchemy import Delete, delete, select
 
+from datastore.backends.sql import layouts
 from datastore.backends.sql.journal import SqlJournal
 from datastore.backends.sql.runner import Job, Runner
 from datastore.backends.sql.schema import EXPIRES, entries, to_ms
@@ -66,11 +67,16 @@ class Collector:
             total += removed
         return total
 
+    async def tidy(self) -> None:
+        """Remove what expired and the oldest changes, unless this version is too old for the store."""
+        if (await layouts.SqlLayoutRecord(self._runner).read()).refusal is None:
+            await self.collect()
+            await self._journal.trim(self._clock.now())
+
     async def _forever(self) -> None:
         while True:
             await asyncio.sleep(EVERY_SECONDS)
             try:
-                await self.collect()
-                await self._journal.trim(self._clock.now())
+                await self.tidy()
             except Exception:  # noqa: BLE001 - whatever it is, the next try may succeed, and agents need not know
                 _log.warning("Garbage collection failed and will be tried again.", exc_info=True)

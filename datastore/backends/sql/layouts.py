@@ -2,7 +2,7 @@
 
 Theory of operation: the table has one row. Beside it stands the header, which is SQLite's `user_version` and the
 comment of PostgreSQL's table of entries, and holds the lowest layout that a host must support. Versions before the
-table read the header alone, and take it for the layout itself; so does this one where there is no table yet.
+table read the header alone and take it for the layout itself, as this version does while the table is missing.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text, insert, select, u
 from sqlalchemy.schema import CreateTable
 
 from datastore.backends.migrations import Migration, after_step
-from datastore.backends.sql.runner import Job, Runner
-from datastore.errors import StoreUnavailable
+from datastore.backends.sql.runner import Job, Runner, Work
 from datastore.layout import Layout
 
-STEP_SECONDS: Final = 600.0
-"""The deadline of one step: an index of a large table takes its time to be made."""
+CHANGE_SECONDS: Final = 600.0
+"""The deadline of one change of the schema: making an index of a large table takes a while."""
 
 layout: Final = Table(
     "layout",
@@ -59,37 +58,34 @@ class SqlLayoutRecord:
         self._runner = runner
 
     async def read(self) -> Layout:
-        """Return the layout.
-
-        Raises:
-            StoreUnavailable: the table is empty, because another program deleted its row after the start.
-        """
-        if (found := await self._runner.run(read, writes=False)) is None:
-            raise StoreUnavailable(
-                "the store's table `layout` is empty, so nothing was read or written. Start the host again"
-            )
-        return found
+        """Return the layout; one to refuse if another program has emptied the table since the start."""
+        empty = Layout(0, 0, damage=f"the store's table {layout.name!r} is empty. Start the host again")
+        return await self._runner.run(read, writes=False) or empty
 
     async def require(self, current: Layout, needs: int) -> Layout:
         """Refuse the store to hosts that support less; see `LayoutRecord.require`."""
 
-        async def work(job: Job) -> None:
-            async with job.transaction():
-                await job.dialect.hold_starts(job, STEP_SECONDS)
-                if await read(job) == current:
-                    await _write(job, Layout(current.number, needs, current.position))
+        async def required(_job: Job) -> Layout:
+            return Layout(current.number, needs, current.position)
 
-        await self._runner.run(work, writes=True, until=self._runner.deadline(STEP_SECONDS))
+        await self._change(current, required)
         return await self.read()
 
     async def advance(self, current: Layout, migration: Migration[Job]) -> None:
         """Make one step and store its position, in one transaction; see `LayoutRecord.advance`."""
 
+        async def advanced(job: Job) -> Layout:
+            return after_step(current, migration, await migration.step(job, current.position))
+
+        await self._change(current, advanced)
+
+    async def _change(self, current: Layout, change: Work[Layout]) -> None:
+        """Make a change and store the layout that it returns, unless another start has changed the layout."""
+
         async def work(job: Job) -> None:
             async with job.transaction():
-                await job.dialect.hold_starts(job, STEP_SECONDS)
+                await job.dialect.hold_starts(job, CHANGE_SECONDS)
                 if await read(job) == current:
-                    position = await migration.step(job, current.position)
-                    await _write(job, after_step(current, migration, position))
+                    await _write(job, await change(job))
 
-        await self._runner.run(work, writes=True, until=self._runner.deadline(STEP_SECONDS))
+        await self._runner.run(work, writes=True, until=self._runner.deadline(CHANGE_SECONDS))
