@@ -1,7 +1,7 @@
 """The bars of `make bench`: ratios that the store is to keep, and the names that they and the rows share.
 
 A bar is printed beside its row, and says where it is missed; it fails nothing. The bars of large amounts
-are in `bench_scale`.
+are in `questions`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ from typing import Any, Final
 from tests.benchmarks import peers, report
 from tests.benchmarks.engines import Engines, drivers, engines
 from tests.benchmarks.figures import Row
-from tests.benchmarks.rows import QUICK, Options, measure
+from tests.benchmarks.operations import QUICK, Options
+from tests.benchmarks.rows import measure
 
 BACKENDS: Final = ("sqlite", "postgresql", "motor", "pymongo")
 _GROUPS: Final = {"mongodb": ("motor", "pymongo")}

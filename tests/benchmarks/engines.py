@@ -15,6 +15,8 @@ from typing import Any, Final
 import psycopg
 import pymongo
 
+from tests.benchmarks.figures import engine_of
+from tests.servers.fresh import fresh
 from tests.servers.lending import Databases
 from tests.servers.mongo import empty_database, fresh_database, mongod
 from tests.servers.postgres import empty_postgres, fresh_postgres, postgres
@@ -53,16 +55,9 @@ class Engines:
         """Return the context in which an empty database of a backend has a URL."""
         return address(backend, folder, self._lending)
 
-    @contextmanager
-    def fresh(self, backend: str, folder: Path) -> Iterator[str]:
+    def fresh(self, backend: str, folder: Path) -> AbstractContextManager[str]:
         """Yield the URL of a database that is dropped afterwards as a whole, however much it holds."""
-        if backend == "sqlite":
-            yield f"sqlite:///{folder / 'store.db'}"
-            return
-        scheme = _scheme(backend)
-        make = fresh_database if scheme == "mongodb" else fresh_postgres
-        with make(self._url(scheme)) as url:
-            yield url
+        return fresh(engine_of(backend), folder, self._url)
 
     def version(self, backend: str) -> str:
         """Return the name and version of an engine, asked of the server itself."""
@@ -87,10 +82,6 @@ class Engines:
             self._databases[scheme] = Databases(self._url(scheme), *made)
             self._closing.callback(self._databases[scheme].close)
         return self._databases[scheme]
-
-
-def _scheme(backend: str) -> str:
-    return "postgresql" if backend == "postgresql" else "mongodb"
 
 
 @contextmanager

@@ -78,6 +78,11 @@ def ratio(measure: Measure, ours: Sequence[Sample], theirs: Sequence[Sample]) ->
 MONGO: Final = frozenset({"motor", "pymongo"})
 
 
+def engine_of(backend: str) -> str:
+    """Return the engine of a backend: both drivers of MongoDB have one."""
+    return "mongodb" if backend in MONGO else backend
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """The samples of one operation on one backend; `error` says why there are none.
@@ -93,5 +98,5 @@ class Row:
 
     @property
     def engine(self) -> str:
-        """The engine of a backend: both drivers of MongoDB have one."""
-        return "mongodb" if self.backend in MONGO else self.backend
+        """The engine of its backend."""
+        return engine_of(self.backend)

@@ -6,7 +6,6 @@ have the same ones.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from random import Random
 from typing import Any, Final
 
 from datastore.backends.sql.schema import NEVER_MS, entries, to_ms
+from datastore.document import Place
 from datastore.entry import NEVER
 
 SEED: Final = 20_261_130
@@ -42,7 +42,7 @@ class Record:
     @property
     def id(self) -> str:
         """The document's id."""
-        return Writer(self.owner, self.namespace).id(self.key)
+        return Place(self.owner, self.namespace).id(self.key)
 
 
 def value(random: Random) -> dict[str, Any]:
@@ -105,8 +105,8 @@ class Writer:
     namespace: str = "default"
 
     def id(self, name: str) -> str:
-        """Return the id of an entry; `Place.id` for owners without `%` and `:`."""
-        return f"{self.owner}:{self.namespace}:{base64.urlsafe_b64encode(name.encode()).decode('ascii')}"
+        """Return the id of an entry."""
+        return Place(self.owner, self.namespace).id(name)
 
     def record(self, name: str, given: Any) -> Record:
         """Return the record of an entry."""

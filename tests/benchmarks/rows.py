@@ -1,4 +1,4 @@
-"""Rows of `make bench`: operations, and the contenders that take turns at each of them.
+"""Rows of `make bench`: the contenders that take turns at each operation.
 
 In the host means through `connect(store, ...).aio`, in the event loop of the store; a bare driver and the peers work in
 the same process and loop. From a guest means agent code in a strict sandbox, timed there.
@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any, Final
 
 from datastore import Scope, Store, open_store
@@ -20,61 +18,14 @@ from sandbox import Sandbox, connect
 from sandbox.guest.verbs import AsyncDataStore
 from tests.benchmarks import bare_mongo, bare_sql, bars, peers, records
 from tests.benchmarks.bare_sql import BarePostgres, BareSqlite
-from tests.benchmarks.figures import MONGO, Measure, Row
+from tests.benchmarks.figures import MONGO, Measure, Row, engine_of
 from tests.benchmarks.guests import RUN_AS, Guest, Guests
+from tests.benchmarks.operations import Operation, Options, operations
 from tests.benchmarks.peers import Peer
 from tests.benchmarks.records import DataSet
-from tests.benchmarks.rounds import Arguments, Contender, Play, awaiting, blocking, side_by_side, take_turns
+from tests.benchmarks.rounds import Contender, Play, awaiting, blocking, side_by_side, take_turns
 
-_DRAWS: Final = 2000
-_DRAWS_OF_MANY: Final = 20
 _BATCH: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The length and number of rounds, and the size of the data."""
-
-    rounds: int = 9
-    seconds: float = 0.2
-    entries: int = 4000
-    users: int = bars.AT_ONCE
-
-
-QUICK: Final = Options(rounds=2, seconds=0.02, entries=200, users=2)
-"""For tests: everything is done once or twice, and no figure means anything."""
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """A verb, what it is called with, and how many calls are under way at once."""
-
-    name: str
-    verb: str
-    arguments: tuple[Arguments, ...]
-    width: int = 1
-
-    @property
-    def measure(self) -> Measure:
-        """The figure that is compared."""
-        return "p50" if self.width == 1 else "throughput"
-
-
-def operations(data: DataSet) -> list[Operation]:
-    """Return the operations on a data set, with keys drawn from the seed."""
-    random = Random(records.SEED)  # noqa: S311 - reproducible, not secret
-    pairs = list(zip(data.keys, data.values, strict=True))
-    drawn = [random.choice(pairs) for _ in range(_DRAWS)]
-    many = [dict(random.sample(pairs, bars.MANY)) for _ in range(_DRAWS_OF_MANY)]
-    gets, sets = tuple((key,) for key, _ in drawn), tuple(drawn)
-    return [
-        Operation("get", "get", gets),
-        Operation("set", "set", sets),
-        Operation(bars.GET_MANY, "get_many", tuple((list(each),) for each in many)),
-        Operation(bars.SET_MANY, "set_many", tuple((each,) for each in many)),
-        Operation(bars.GETS, "get", gets, bars.AT_ONCE),
-        Operation(bars.SETS, "set", sets, bars.AT_ONCE),
-    ]
 
 
 class Bench:
@@ -99,7 +50,7 @@ class Bench:
             await self._fill(self.scope("alice"), self.data)
             self._sandbox = await opened.enter_async_context(Sandbox(self.store, run_as=RUN_AS))
             self._bare = await opened.enter_async_context(self._driver(url, folder))
-            engine = Row(self._backend, "").engine
+            engine = engine_of(self._backend)
             self._peers = await opened.enter_async_context(peers.opened(engine, url, folder, self.data))
             yield self
 

@@ -17,7 +17,8 @@ from tests.benchmarks import bench, peers
 from tests.benchmarks.bars import BARE, GET_MANY, GETS, GUEST, HOST, SET_MANY, SETS
 from tests.benchmarks.figures import Row
 from tests.benchmarks.guests import RUN_AS, Guest, GuestError
-from tests.benchmarks.rows import QUICK, measure
+from tests.benchmarks.operations import QUICK
+from tests.benchmarks.rows import measure
 from tests.docs.pages import ROOT
 
 PATIENCE = 120

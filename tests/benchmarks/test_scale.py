@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,32 +13,23 @@ from datastore.document import Interest, Place
 from datastore.errors import PastGone
 from sandbox import connect
 from tests.admin.words import environment, process
-from tests.benchmarks import bench_scale, records
-from tests.benchmarks.bench_scale import COMMAND_SECONDS, COMMANDS, VERBS, Answer
+from tests.benchmarks import bench_scale, questions, records
+from tests.benchmarks.figures import engine_of
+from tests.benchmarks.questions import COMMAND_SECONDS, COMMANDS, VERBS, Answer
 from tests.benchmarks.records import AGENT
 from tests.benchmarks.scale import ARCHIVE, LARGE, RECORDS, Shape, build
-from tests.servers.postgres import fresh_postgres
-from tests.world import SEPARATE, Servers
+from tests.servers.fresh import fresh
+from tests.world import SEPARATE
 
 SHAPE = Shape(2000)
 
 
 @pytest.fixture(params=SEPARATE)
-def built(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers) -> Iterator[str]:
+def built(request: pytest.FixtureRequest, tmp_path: Path, server_of: Callable[[str], str]) -> Iterator[str]:
     """The URL of a store that was built in bulk, on each engine in turn."""
-    backend = request.param
-    if backend == "sqlite":
-        url = f"sqlite:///{tmp_path / 'store.db'}"
-        build(backend, url, SHAPE)
+    with fresh(engine_of(request.param), tmp_path, server_of) as url:
+        build(request.param, url, SHAPE)
         yield url
-    elif backend == "postgresql":
-        with fresh_postgres(request.getfixturevalue("postgres_server")) as url:
-            build(backend, url, SHAPE)
-            yield url
-    else:
-        with servers("mongodb").lent() as url:
-            build(backend, url, SHAPE)
-            yield url
 
 
 @pytest.mark.slow
@@ -100,13 +91,13 @@ def test_a_small_scale_run_answers_every_question(tmp_path: Path) -> None:
 
 
 def test_a_command_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
-    answer = bench_scale.command("sqlite", f"sqlite:///{tmp_path / 'store.db'}", tmp_path, ("users",), 2, 0.001)
+    answer = questions.command("sqlite", f"sqlite:///{tmp_path / 'store.db'}", tmp_path, ("users",), 2, 0.001)
     assert (answer.seconds, answer.error) == (None, None)
     assert str(answer).endswith(" more than 0.001 s  at most 2 s  MISSED")
 
 
 def test_a_command_that_fails_says_how(tmp_path: Path) -> None:
-    answer = bench_scale.command("sqlite", f"sqlite:///{tmp_path}", tmp_path, ("users",), 2)
+    answer = questions.command("sqlite", f"sqlite:///{tmp_path}", tmp_path, ("users",), 2)
     assert answer.seconds is None
     assert "failed: exit code 2 after" in str(answer)
     assert "is not a file" in str(answer)

@@ -31,7 +31,7 @@ from datastore.settings import PREFIX, Settings
 from sandbox import RunLimits
 from sandbox.guest.faces import verb
 from sandbox.guest.verbs import DataStore
-from tests.benchmarks import bench_scale, report
+from tests.benchmarks import questions, report
 from tests.benchmarks.bars import BARS
 from tests.docs.pages import PAGES, ROOT
 from tests.docs.refusals import followed, refusals, started
@@ -269,8 +269,8 @@ def bars_table() -> str:
 
 def questions_table() -> str:
     """The questions of `make bench-scale`, and their bars in seconds."""
-    asked = {f"datastore admin {words[0]}": bar for words, bar in bench_scale.COMMANDS.items()}
-    asked |= {name: bar for name, (_, bar) in bench_scale.VERBS.items()}
+    asked = {f"datastore admin {words[0]}": bar for words, bar in questions.COMMANDS.items()}
+    asked |= {name: bar for name, (_, bar) in questions.VERBS.items()}
     return rows(
         ("question", "bar"), ((f"`{name}`", "" if bar is None else f"at most {bar:g} s") for name, bar in asked.items())
     )

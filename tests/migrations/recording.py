@@ -13,9 +13,10 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from datastore import Scope, Settings, open_store
@@ -23,10 +24,11 @@ from datastore.document import Place, Span
 from datastore.ports import Engine
 from sandbox import ConnectedDataStore, connect
 from tests.migrations.dumps import ENDINGS, dump
-from tests.migrations.stores import RECORDED
-from tests.servers.mongo import fresh_database, own_mongod
-from tests.servers.postgres import Server, fresh_postgres
+from tests.servers.fresh import fresh
+from tests.servers.mongo import own_mongod
+from tests.servers.postgres import Server
 
+RECORDED: Final = Path(__file__).with_name("recorded")
 OWNERS: Final = ("alice", "bob", "tenant:7%", "@team", "@@datastore")
 YEARS: Final = 9 * 365 * 86400.0
 VALUES: Final[dict[str, Any]] = {
@@ -172,13 +174,15 @@ def main() -> None:
     """Record a store of each engine."""
     name, engines = sys.argv[1], sys.argv[2:] or list(ENDINGS)
     with ExitStack() as stack:
-        urls: dict[str, Callable[[], str]] = {
-            "sqlite": lambda: f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory())}/store.db",
-            "postgresql": lambda: stack.enter_context(fresh_postgres(stack.enter_context(Server.made()).url)),
-            "mongodb": lambda: stack.enter_context(fresh_database(stack.enter_context(own_mongod()))),
-        }
+
+        def server(engine: str) -> str:
+            return (
+                stack.enter_context(Server.made()).url if engine == "postgresql" else stack.enter_context(own_mongod())
+            )
+
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for engine in engines:
-            record(name, engine, urls[engine]())
+            record(name, engine, stack.enter_context(fresh(engine, folder, server)))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,8 +24,8 @@ from datastore.operations import Apply, GetUsage, Incr, Put
 from datastore.ports import Engine
 from datastore.service.store import Store
 from tests.migrations.dumps import ENDINGS, load
-from tests.migrations.recording import stored
-from tests.migrations.stores import RECORDED, fresh
+from tests.migrations.recording import RECORDED, stored
+from tests.servers.fresh import fresh
 from tests.world import NEVER_FLUSH
 
 DRIVERS: Final[dict[str, tuple[Literal["motor", "pymongo"], ...]]] = {"mongodb": ("motor", "pymongo")}
@@ -67,11 +67,11 @@ CASES: Final = [(file, driver) for file in EXPECTED for driver in DRIVERS.get(en
 
 
 @pytest.fixture(params=CASES, ids=[f"{file.name.removesuffix('.expected.json')}-{driver}" for file, driver in CASES])
-def recorded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Recorded]:
+def recorded(request: pytest.FixtureRequest, tmp_path: Path, server_of: Callable[[str], str]) -> Iterator[Recorded]:
     """Each store that is kept, where nothing else has it open."""
     file, driver = request.param
     engine = engine_of(file)
-    with fresh(engine, tmp_path / "store.db", request) as url:
+    with fresh(engine, tmp_path, server_of) as url:
         load(engine, file.with_name(file.name.replace(f"{engine}.expected.json", ENDINGS[engine])), url)
         yield Recorded(engine, driver, url, json.loads(file.read_text(encoding="utf-8")))
 
@@ -123,10 +123,10 @@ def test_nothing_is_wrong_with_what_a_migration_leaves(recorded: Recorded, capfd
 
 
 async def test_a_migrated_store_has_the_form_of_a_new_one(
-    recorded: Recorded, tmp_path: Path, request: pytest.FixtureRequest
+    recorded: Recorded, tmp_path_factory: pytest.TempPathFactory, server_of: Callable[[str], str]
 ) -> None:
     await (await recorded.opened()).aclose()
-    with fresh(recorded.engine, tmp_path / "new.db", request) as new:
+    with fresh(recorded.engine, tmp_path_factory.mktemp("new"), server_of) as new:
         engine = await open_engine(new, Settings(mongo_driver=recorded.driver), recorded.clock)
         await engine.aclose()
         assert form(recorded.engine, recorded.url) == form(recorded.engine, new)

@@ -27,10 +27,10 @@ from typing import Any, Final
 import pymongo
 from pymongo.errors import PyMongoError
 
+from tests.servers.tied import tied
+
 VARIABLE: Final = "DATASTORE_TEST_MONGO_URL"
 """Names another server for the tests, or the one that the workers of a parallel run share."""
-_DIES_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL")
-"""Goes before the command of a server, so that it does not outlive a process that is killed."""
 _START_SECONDS = 60
 _STOP_SECONDS = 30
 _TRIES = 3
@@ -152,7 +152,7 @@ def _launch(
     parameters = [f"--setParameter={each}" for each in _PARAMETERS]
     with (data.parent / f"{data.name}.log").open("wb") as log:
         return subprocess.Popen(
-            [*_DIES_WITH_US, str(binary), "--dbpath", str(data), *listen, *small, *parameters],
+            [*tied("KILL"), str(binary), "--dbpath", str(data), *listen, *small, *parameters],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

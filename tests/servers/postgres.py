@@ -30,12 +30,11 @@ import psycopg
 from psycopg import sql
 
 from tests.servers.mongo import free_port
+from tests.servers.tied import tied
 
 VARIABLE: Final = "DATASTORE_TEST_POSTGRES_URL"
 """Names another server for the tests, or the one that the workers of a parallel run share."""
 
-_DIES_WITH_US: Final = ("setpriv", "--pdeathsig", "INT")
-"""Goes before the command of a server, so that it does not outlive a process that is killed."""
 _START_SECONDS: Final = 60
 _STOP_SECONDS: Final = 30
 _TRIES: Final = 3
@@ -201,10 +200,10 @@ class Server:
 
 def _command_line(program: str) -> Sequence[str]:
     if os.geteuid() != 0:
-        return [*_DIES_WITH_US, installed(program)]
+        return [*tied("INT"), installed(program)]
     account = pwd.getpwnam(_ACCOUNT)
     laid_down = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
-    return [*_DIES_WITH_US, *laid_down, installed(program)]
+    return [*tied("INT"), *laid_down, installed(program)]
 
 
 def installed(program: str) -> str:
