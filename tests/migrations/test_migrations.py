@@ -21,9 +21,12 @@ import pytest
 
 from datastore import Scope, Settings, open_store
 from datastore.assembly import open_engine
+from datastore.backends.migrations import Migration
+from datastore.backends.sql.layouts import SqlLayoutRecord
 from datastore.document import Place, Span
 from datastore.entry import Entry
 from datastore.errors import ConfigurationError, StoreUnavailable
+from datastore.layout import Layout
 from datastore.operations import Apply, Get, Put
 from datastore.service.store import Store
 from sandbox import connect
@@ -98,6 +101,26 @@ async def test_a_record_of_the_layout_that_another_program_changed_is_refused(ur
     refused = r"cannot be used: the store's .* layout, but number=('two'|None), needs=2, position=None\. Restore it"
     with pytest.raises(ConfigurationError, match=refused):
         await open_engine(url, Settings(), ManualClock())
+
+
+async def test_a_start_that_saw_an_older_layout_changes_nothing(url: str) -> None:
+    opened: Any = await open_engine(url, Settings(), ManualClock())
+    engine = opened._engine
+    record: Any = engine._layout if url.startswith("mongodb") else SqlLayoutRecord(engine._runner)
+    positions = iter(("first", "second"))
+
+    async def step(_entries: Any, _position: str | None) -> str | None:
+        return next(positions)
+
+    try:
+        seen = await record.read()
+        for _ in range(2):  # Two starts that saw the same.
+            await record.advance(seen, Migration(NEXT, step, needs=NEXT))
+        assert await record.require(seen, NEXT) == Layout(NEXT - 1, NEXT - 1, "first")
+    finally:
+        await opened.aclose()
+    if not url.startswith("mongodb"):  # There a step may run twice.
+        assert next(positions) == "second"
 
 
 def _damage(url: str) -> None:
