@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from datastore import Grant, Limits, Scope, Settings
 from datastore.assembly import open_engine
@@ -16,6 +16,7 @@ from datastore.document import moment
 from datastore.models import operator_scope
 from datastore.operations import Answer, Operation
 from datastore.ports import Clock, Engine
+from datastore.service.layouts import LayoutGuard
 from datastore.service.store import Store
 from sandbox import ConnectedDataStore, connect
 from tests.servers.lending import Databases
@@ -139,6 +140,11 @@ def opened(backend: str, folder: Path, servers: Servers, clock: Clock) -> Abstra
                 await store.aclose()
 
     return opening()
+
+
+def bare(engine: Engine) -> Any:
+    """Return the backend itself, without the guard of the layout, for tests that look inside."""
+    return engine._engine if isinstance(engine, LayoutGuard) else engine
 
 
 async def _engine(backend: str, url: str, clock: Clock) -> Engine:

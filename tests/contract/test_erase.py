@@ -30,7 +30,7 @@ from datastore.ports import Actor, Requirement, Traces
 from datastore.service import overrides
 from datastore.service.overrides import Room
 from sandbox import ConnectedDataStore
-from tests.world import World
+from tests.world import World, bare
 
 SPACE = Grant(namespace="*", space="team")
 GRANTS = (Grant.own(), SPACE)
@@ -78,7 +78,7 @@ def held(world: World, owner: str) -> list[Entry]:
 
 def everything(world: World) -> str:
     """All that the engine holds in tables or collections, as text."""
-    engine: Any = world.store.engine
+    engine = bare(world.store.engine)
     if isinstance(engine, MongoBackend):
         collections = (engine._entries, engine._reservations._counters)
         return repr([plain(each) for found in collections for each in world.loop.run(found.find({}).to_list())])

@@ -38,7 +38,7 @@ from datastore.quotas import Ceiling, Quota
 from datastore.service import merging
 from sandbox import ConnectedDataStore
 from tests.contract.test_restore import HERE, entry
-from tests.world import SEPARATE, Loop, ManualClock, Servers, World, address
+from tests.world import SEPARATE, Loop, ManualClock, Servers, World, address, bare
 
 FORTY = "x" * 38
 """A value of 40 bytes."""
@@ -393,7 +393,7 @@ def test_a_batch_that_meets_the_limit_when_it_merges_again_says_how_many_were_wr
 
 
 async def drift(world: World) -> None:
-    engine: Any = world.store.engine
+    engine = bare(world.store.engine)
     if isinstance(engine, SqlBackend):
         await engine._runner.run(lambda job: job.execute(update(counters).values(held_bytes=10**9)), writes=True)
     elif isinstance(engine, MongoBackend):

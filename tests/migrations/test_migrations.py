@@ -34,7 +34,7 @@ from tests.migrations.dumps import ENDINGS
 from tests.migrations.next_version import BATCH, MARK, NEXT, SETTINGS
 from tests.migrations.recording import stored
 from tests.servers.fresh import fresh
-from tests.world import NEVER_FLUSH, ManualClock
+from tests.world import NEVER_FLUSH, ManualClock, bare
 
 ENTRIES = 10 * BATCH + 5
 WAIT_SECONDS = 120
@@ -104,8 +104,8 @@ async def test_a_record_of_the_layout_that_another_program_changed_is_refused(ur
 
 
 async def test_a_start_that_saw_an_older_layout_changes_nothing(url: str) -> None:
-    opened: Any = await open_engine(url, Settings(), ManualClock())
-    engine = opened._engine
+    opened = await open_engine(url, Settings(), ManualClock())
+    engine = bare(opened)
     record: Any = engine._layout if url.startswith("mongodb") else SqlLayoutRecord(engine._runner)
     positions = iter(("first", "second"))
 
@@ -192,9 +192,8 @@ async def write_until_it_ends(store: Store, process: Process) -> dict[str, int]:
 
 async def held(store: Store) -> list[Entry]:
     """Return what alice has, read straight from the engine, without the check of the layout."""
-    engine: Any = store.engine
     page: list[Entry]
-    page, after = await engine._engine.scan(Place("alice", "default"), Span(), store.clock.now())
+    page, after = await bare(store.engine).scan(Place("alice", "default"), Span(), store.clock.now())
     assert after is None
     return page
 

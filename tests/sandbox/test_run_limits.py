@@ -15,6 +15,7 @@ from datastore import Scope, Store, open_store
 from sandbox import RunLimits, RunResult, Sandbox
 from tests.sandbox.conftest import RUN_AS
 from tests.sandbox.hostile import HEAD
+from tests.sandbox.test_pool import descriptors
 
 ALICE = Scope(user="alice", agent="worker")
 
@@ -263,10 +264,10 @@ async def test_cancelling_a_run_leaves_no_process(confined: Sandbox) -> None:
 
 async def test_a_run_leaves_no_descriptor_and_no_process_behind(confined: Sandbox) -> None:
     await confined.run("def run(): pass", scope=ALICE)
-    before = (_descendants(), _descriptors())
+    before = (_descendants(), sorted(descriptors()))
     for code in ("def run(): data_store.set('k', 1)", "def run(): 1/0", "import os\nos._exit(1)"):
         await confined.run(code, scope=ALICE)
-    assert (_descendants(), _descriptors()) == before
+    assert (_descendants(), sorted(descriptors())) == before
 
 
 async def test_a_store_that_goes_away_is_an_outcome_of_its_own(tmp_path: Path) -> None:
@@ -292,7 +293,3 @@ def _descendants() -> list[int]:
     for pid in found:
         found.extend(child for child, parent in parents.items() if parent == pid)
     return sorted(found)
-
-
-def _descriptors() -> list[str]:
-    return sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names only

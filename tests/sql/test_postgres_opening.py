@@ -25,6 +25,7 @@ from datastore.document import Span
 from datastore.errors import ConfigurationError, StoreUnavailable
 from datastore.ports import Removal
 from tests.sql.words import HERE, apply, at, opened, put, read
+from tests.world import bare
 
 PROCESSES = 6
 WAIT_SECONDS = 60
@@ -85,9 +86,9 @@ async def test_stores_that_open_at_once_all_open(postgres_url: str) -> None:
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
 async def test_a_url_may_be_spelt_as_people_do(postgres_url: str, scheme: str) -> None:
     url = f"{scheme}://{postgres_url.partition('://')[2]}"
-    engine: Any = await open_engine(url, Settings(url=url), SystemClock())
+    engine = await open_engine(url, Settings(url=url), SystemClock())
 
-    assert isinstance(engine._engine, SqlBackend)
+    assert isinstance(bare(engine), SqlBackend)
     await engine.aclose()
 
 
