@@ -120,7 +120,7 @@ class Case:
 
 
 WORKING: Final = Stage()
-LANDLOCK: Final = Stage(settings={"isolation": "landlock", "run_as": "854400-854463"})
+LANDLOCK: Final = Stage(settings={"isolation": "landlock", "run_as": uids(800, 64)})
 RANGE: Final = "a range that nothing else on this machine uses"
 INSTALL: Final = "Install bubblewrap 0.8"
 NAME_ONE: Final = "Name an unprivileged account"
@@ -227,7 +227,7 @@ CASES: Final = {
     ),
     "landlock with fewer uids than guests": Case(
         "this sandbox may hold ... guests at once, and run_as=... names ... uids",
-        Stage(settings={"isolation": "landlock", "run_as": "854400"}),
+        Stage(settings={"isolation": "landlock", "run_as": str(uid(800))}),
         LANDLOCK,
         RANGE,
     ),
@@ -239,7 +239,7 @@ CASES: Final = {
     ),
     "landlock with too many uids": Case(
         "run_as=...-... is no range of at most ... uids",
-        Stage(settings={"isolation": "landlock", "run_as": "854400-954400"}),
+        Stage(settings={"isolation": "landlock", "run_as": "1000000-1100000"}),
         LANDLOCK,
         RANGE,
     ),
