@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 from typing import Final
 
+RUN_AS: Final = "nobody" if os.geteuid() == 0 else None
+"""The account of guests in tests, as `run_as` takes it; a host that is not root starts them as itself."""
+
 _FIRST: Final = 1_000_000
 _BLOCK: Final = 1_000
 _WORKER: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

@@ -30,7 +30,7 @@ _log = logging.getLogger("datastore.layout")
 
 _UNGUARDED: Final = frozenset({"aclose", "layout"})
 _READINGS: Final = 3
-"""How often a layout is read in the time for which one reading holds."""
+"""Readings of the layout in the time for which one of them holds."""
 _TRIES: Final = 3
 
 

@@ -21,19 +21,17 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 
 from datastore.backends.sql.schema import INDEXES, entries, to_ms
-from tests.benchmarks.records import COLUMNS, DataSet, Writer
+from tests.benchmarks.records import COLUMNS, INSERT, NAMES, DataSet, Writer
 
 CONNECTIONS: Final = 16
 _SCHEMA: Final = "bare"
 _BATCH: Final = 1000
 _VALUE: Final = COLUMNS.index("value")
-_NAMES: Final = ", ".join(f'"{each}"' for each in COLUMNS)
-_MARKS: Final = ", ".join("?" for _ in COLUMNS)
 _KEPT: Final = ("id", "owner", "namespace", "key", *(each for each in COLUMNS if each.startswith("created_")))
 _SET: Final = ", ".join(f'"{each}" = excluded."{each}"' for each in COLUMNS if each not in _KEPT)
-SELECT: Final = f"SELECT {_NAMES} FROM entries WHERE id = ? AND expires_at > ?"  # noqa: S608 - our own names
-UPSERT: Final = f"INSERT INTO entries ({_NAMES}) VALUES ({_MARKS}) ON CONFLICT (id) DO UPDATE SET {_SET}"  # noqa: S608
-_AMONG: Final = f"SELECT {_NAMES} FROM entries WHERE id IN ({{}}) AND expires_at > ?"  # noqa: S608
+SELECT: Final = f"SELECT {NAMES} FROM entries WHERE id = ? AND expires_at > ?"  # noqa: S608 - our own names
+UPSERT: Final = f"{INSERT} ON CONFLICT (id) DO UPDATE SET {_SET}"
+_AMONG: Final = f"SELECT {NAMES} FROM entries WHERE id IN ({{}}) AND expires_at > ?"  # noqa: S608
 
 
 class BareSqlite:

@@ -28,8 +28,8 @@ from datastore.layout import LAYOUT, Layout
 from datastore.ports import Engine
 from sandbox import RunLimits, RunResult, Sandbox
 from sandbox.inject import connect
-from tests.benchmarks.guests import RUN_AS
 from tests.benchmarks.report import line, machine, say
+from tests.uids import RUN_AS
 
 ALICE = Scope(user="alice", agent="bench")
 CALM_SECONDS = 0.5

@@ -7,55 +7,35 @@ from the contender whose turn it is.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 from datastore import Scope
 from sandbox import RunLimits, RunResult, Sandbox
+from tests.benchmarks import loops
 from tests.benchmarks.figures import Sample
-from tests.benchmarks.rounds import Arguments
+from tests.benchmarks.loops import Arguments, Timings
 
-RUN_AS: Final = "nobody" if os.geteuid() == 0 else None
 LIMITS: Final = RunLimits(
     wall_seconds=10**5, cpu_seconds=10**5, calls=10**9, bytes=2**50, in_flight=32, memory_bytes=2**30
 )
 _PATIENCE: Final = 60.0
 """Seconds that a guest may be late."""
 
-AGENT: Final = """
-import asyncio, itertools, time
-
-def one_by_one(call, given, seconds):
-    durations = []
-    began = now = time.perf_counter()
-    while now < began + seconds:
-        call(*next(given))
-        after = time.perf_counter()
-        durations.append(after - now)
-        now = after
-    return {"durations": durations, "seconds": now - began}
-
-async def waves(call, given, width, seconds):
-    durations = []
-    async def one():
-        began = time.perf_counter()
-        await call(*next(given))
-        durations.append(time.perf_counter() - began)
-    began = time.perf_counter()
-    while time.perf_counter() < began + seconds:
-        await asyncio.gather(*[one() for _ in range(width)])
-    return {"durations": durations, "seconds": time.perf_counter() - began}
+_LOOPS: Final = Path(loops.__file__).read_text(encoding="utf-8")
+AGENT: Final = f"""{_LOOPS}
+import itertools
 
 async def run(input_dict, tools):
     verb, width, given = input_dict["verb"], input_dict["width"], itertools.cycle(input_dict["arguments"])
-    sample = None
-    while (seconds := await tools["turn"](sample)) is not None:
+    timings = None
+    while (seconds := await tools["turn"](timings)) is not None:
         if width == 1:
-            sample = one_by_one(getattr(data_store, verb), given, seconds)
+            timings = blocking(getattr(data_store, verb), given, seconds)
         else:
-            sample = await waves(getattr(data_store.aio, verb), given, width, seconds)
+            timings = await waves(getattr(data_store.aio, verb), given, width, seconds)
 """
 
 
@@ -71,7 +51,7 @@ class Guest:
 
     def __init__(self) -> None:
         self._turns: asyncio.Queue[float | None] = asyncio.Queue()
-        self._samples: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._timings: asyncio.Queue[Timings | None] = asyncio.Queue()
         self._run: asyncio.Task[RunResult] | None = None
 
     @asynccontextmanager
@@ -100,15 +80,15 @@ class Guest:
         self._turns.put_nowait(seconds)
         said = await self._said(seconds)
         assert said is not None
-        return Sample(said["durations"], said["seconds"])
+        return Sample(*said)
 
-    async def _turn(self, sample: dict[str, Any] | None) -> float | None:
-        self._samples.put_nowait(sample)
+    async def _turn(self, timings: Timings | None) -> float | None:
+        self._timings.put_nowait(timings)
         return await self._turns.get()
 
-    async def _said(self, seconds: float = 0) -> dict[str, Any] | None:
+    async def _said(self, seconds: float = 0) -> Timings | None:
         assert self._run is not None
-        said = asyncio.create_task(self._samples.get())
+        said = asyncio.create_task(self._timings.get())
         try:
             async with asyncio.timeout(seconds + _PATIENCE):
                 await asyncio.wait({said, self._run}, return_when=asyncio.FIRST_COMPLETED)

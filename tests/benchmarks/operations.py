@@ -8,8 +8,8 @@ from typing import Final
 
 from tests.benchmarks import bars, records
 from tests.benchmarks.figures import Measure
+from tests.benchmarks.loops import Arguments
 from tests.benchmarks.records import DataSet
-from tests.benchmarks.rounds import Arguments
 
 _DRAWS: Final = 2000
 _DRAWS_OF_MANY: Final = 20

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.benchmarks.bars import DISKCACHE, LANGGRAPH, PY_KEY_VALUE
+from tests.benchmarks.loops import Arguments
 from tests.benchmarks.records import DataSet
-from tests.benchmarks.rounds import Arguments, Play, awaiting, blocking
+from tests.benchmarks.rounds import Play, awaiting, blocking
 
 PACKAGES: Final = {
     "sqlite": {DISKCACHE: "diskcache", LANGGRAPH: "langgraph-checkpoint-sqlite"},

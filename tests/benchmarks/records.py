@@ -22,6 +22,10 @@ SEED: Final = 20_261_130
 AGENT: Final = "bench"
 RUN: Final = "bench-run"
 COLUMNS: Final = tuple(each.name for each in entries.c)
+NAMES: Final = ", ".join(f'"{each}"' for each in COLUMNS)
+MARKS: Final = ", ".join("?" for _ in COLUMNS)
+"""A placeholder for each column."""
+INSERT: Final = f"INSERT INTO entries ({NAMES}) VALUES ({MARKS})"  # noqa: S608 - our own names
 
 _WORDS: Final = ("alpha", "bravo", "delta", "gamma", "kappa", "lambda", "omega", "sigma", "theta", "zeta")
 

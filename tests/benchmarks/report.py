@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.benchmarks.bars import BARE, BARS, Bar
+from tests.benchmarks.bars import BARE, BARS, Bar, Limit
 from tests.benchmarks.figures import Measure, Row, Sample, ratio
 
 NOT_INSTALLED: Final = "not measured: run `make bench peers=1`"
@@ -49,8 +49,7 @@ def say(text: str) -> None:
 
 def line(name: str, figure: float, unit: str, bar: float | None = None, *, at_least: bool = False) -> None:
     """Print a figure, with its bar if it has one."""
-    missed = bar is not None and (figure < bar if at_least else figure > bar)
-    shown = "" if bar is None else f"bar: at {'least' if at_least else 'most'} {bar:g}{'  MISSED' if missed else ''}"
+    shown = "" if bar is None else f"bar: {Limit(bar, at_least=at_least).beside(figure)}"
     say(f"{name:<52}{figure:>9.2f} {unit:<7}{shown}")
 
 
@@ -71,7 +70,7 @@ class Line:
     @property
     def missed(self) -> bool:
         """Whether it has a bar and is on the wrong side of it."""
-        return self.bar is not None and self.ratio is not None and self.bar.missed(self.ratio)
+        return self.bar is not None and self.ratio is not None and self.bar.limit.missed(self.ratio)
 
     def cells(self) -> tuple[str, ...]:
         """Return what stands in the columns."""
@@ -79,19 +78,20 @@ class Line:
         if self.sample is not None:
             figures = (f"{self.sample.throughput:,.0f}", duration(self.sample.p50), duration(self.sample.p99))
         against = "" if self.reference is None else f"{self.reference} {FIGURE[self.measure]}"
-        bar = "" if self.bar is None else str(self.bar)
+        bar = "" if self.bar is None else str(self.bar.limit)
         notes = "  ".join(each for each in (bar, "MISSED" if self.missed else "", self.note) if each)
         shown = "" if self.ratio is None else f"{self.ratio:.2f}"
         return (self.backend, self.operation, self.contender, *figures, shown, against, notes)
 
     def json(self) -> dict[str, Any]:
         """Return the comparison, if it is one."""
+        limit = None if self.bar is None else self.bar.limit
         return {
             "contender": self.contender,
             "reference": self.reference,
             "measure": self.measure,
             "ratio": self.ratio,
-            "bar": None if self.bar is None else {"limit": self.bar.limit, "at_least": self.bar.at_least},
+            "bar": None if limit is None else {"limit": limit.limit, "at_least": limit.at_least},
             "missed": self.missed,
             "note": self.note,
         }

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from tests.benchmarks import loops
 from tests.benchmarks.figures import Sample
+from tests.benchmarks.loops import Arguments
 
-Arguments = tuple[Any, ...]
 Call = Callable[..., Awaitable[object]]
 Play = Callable[[float], Awaitable[Sample]]
 
@@ -68,14 +68,7 @@ def blocking(call: Callable[..., object], arguments: Sequence[Arguments]) -> Pla
     given = itertools.cycle(arguments)
 
     async def play(seconds: float) -> Sample:
-        durations: list[float] = []
-        began = now = time.perf_counter()
-        while now < began + seconds:
-            call(*next(given))
-            after = time.perf_counter()
-            durations.append(after - now)
-            now = after
-        return Sample(durations, now - began)
+        return Sample(*loops.blocking(call, given, seconds))
 
     return play
 
@@ -83,40 +76,20 @@ def blocking(call: Callable[..., object], arguments: Sequence[Arguments]) -> Pla
 def awaiting(call: Call, arguments: Sequence[Arguments], width: int = 1) -> Play:
     """Return what awaits a call again and again, or waves of so many at once."""
     given = itertools.cycle(arguments)
-    return lambda seconds: _one_by_one(call, given, seconds) if width == 1 else _waves(call, given, width, seconds)
-
-
-def side_by_side(calls: Sequence[Call], arguments: Sequence[Arguments]) -> Play:
-    """Return what awaits each of the calls again and again, all of them in tasks of their own."""
-    given = [itertools.cycle([*arguments[number:], *arguments[:number]]) for number in range(len(calls))]
 
     async def play(seconds: float) -> Sample:
-        pairs = zip(calls, given, strict=True)
-        return Sample.together(await asyncio.gather(*(_one_by_one(call, mine, seconds) for call, mine in pairs)))
+        if width == 1:
+            return Sample(*await loops.one_by_one(call, given, seconds))
+        return Sample(*await loops.waves(call, given, width, seconds))
 
     return play
 
 
-async def _one_by_one(call: Call, given: Iterator[Arguments], seconds: float) -> Sample:
-    durations: list[float] = []
-    began = now = time.perf_counter()
-    while now < began + seconds:
-        await call(*next(given))
-        after = time.perf_counter()
-        durations.append(after - now)
-        now = after
-    return Sample(durations, now - began)
+def side_by_side(calls: Sequence[Call], arguments: Sequence[Arguments]) -> Play:
+    """Return what awaits each of the calls again and again, all of them in tasks of their own."""
+    plays = [awaiting(call, [*arguments[number:], *arguments[:number]]) for number, call in enumerate(calls)]
 
+    async def play(seconds: float) -> Sample:
+        return Sample.together(await asyncio.gather(*(each(seconds) for each in plays)))
 
-async def _waves(call: Call, given: Iterator[Arguments], width: int, seconds: float) -> Sample:
-    durations: list[float] = []
-
-    async def one() -> None:
-        began = time.perf_counter()
-        await call(*next(given))
-        durations.append(time.perf_counter() - began)
-
-    began = time.perf_counter()
-    while time.perf_counter() < began + seconds:
-        await asyncio.gather(*(one() for _ in range(width)))
-    return Sample(durations, time.perf_counter() - began)
+    return play

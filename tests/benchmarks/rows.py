@@ -19,11 +19,12 @@ from sandbox.guest.verbs import AsyncDataStore
 from tests.benchmarks import bare_mongo, bare_sql, bars, peers, records
 from tests.benchmarks.bare_sql import BarePostgres, BareSqlite
 from tests.benchmarks.figures import MONGO, Measure, Row, engine_of
-from tests.benchmarks.guests import RUN_AS, Guest, Guests
+from tests.benchmarks.guests import Guest, Guests
 from tests.benchmarks.operations import Operation, Options, operations
 from tests.benchmarks.peers import Peer
 from tests.benchmarks.records import DataSet
 from tests.benchmarks.rounds import Contender, Play, awaiting, blocking, side_by_side, take_turns
+from tests.uids import RUN_AS
 
 _BATCH: Final = 500
 

@@ -25,7 +25,7 @@ from datastore import open_store
 from datastore.backends.sql import counted, noted
 from datastore.backends.sql.schema import INDEXES, to_ms
 from tests.benchmarks import records
-from tests.benchmarks.records import COLUMNS, Record
+from tests.benchmarks.records import Record
 
 RECORDS: Final = 2_000_000
 LARGE: Final = "large"
@@ -110,10 +110,8 @@ def _fill_sqlite(url: str, shape: Shape, now: datetime) -> None:
             *(f"DROP INDEX {each.name}" for each in INDEXES),
         ):
             connection.execute(statement)
-        marks = ", ".join("?" for _ in COLUMNS)
         connection.execute("BEGIN")
-        inserting = f"INSERT INTO entries ({', '.join(map(_quoted, COLUMNS))}) VALUES ({marks})"  # noqa: S608 - ours
-        connection.executemany(inserting, map(records.row, shape.all(now)))
+        connection.executemany(records.INSERT, map(records.row, shape.all(now)))
         for statement, given in _changes(shape, now):
             connection.execute(statement, given)
         connection.execute("COMMIT")
@@ -127,7 +125,7 @@ def _fill_postgres(url: str, shape: Shape, now: datetime) -> None:
             connection.execute(f"DROP TRIGGER {each} ON entries".encode())
         for index in INDEXES:
             connection.execute(f"DROP INDEX {index.name}".encode())
-        copying = f"COPY entries ({', '.join(map(_quoted, COLUMNS))}) FROM STDIN"
+        copying = f"COPY entries ({records.NAMES}) FROM STDIN"
         with connection.transaction(), connection.cursor() as cursor:
             with cursor.copy(copying.encode()) as copy:
                 for record in shape.all(now):
@@ -154,7 +152,3 @@ def _changes(shape: Shape, now: datetime) -> Iterator[tuple[str, tuple[object, .
     last = (shape.records, to_ms(now), owner, namespace, records.key(many - 1), records.version())
     yield "INSERT INTO changes (seq, at, owner, namespace, key, version) VALUES (?, ?, ?, ?, ?, ?)", last
     yield "INSERT INTO change_horizons (owner, seq) VALUES (?, ?)", (noted.EVERYONE, shape.records - 1)
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'

@@ -16,10 +16,11 @@ from sandbox import Sandbox
 from tests.benchmarks import bench, peers
 from tests.benchmarks.bars import BARE, GET_MANY, GETS, GUEST, HOST, SET_MANY, SETS
 from tests.benchmarks.figures import Row
-from tests.benchmarks.guests import RUN_AS, Guest, GuestError
+from tests.benchmarks.guests import Guest, GuestError
 from tests.benchmarks.operations import QUICK
 from tests.benchmarks.rows import measure
 from tests.docs.pages import ROOT
+from tests.uids import RUN_AS
 
 PATIENCE = 120
 OPERATIONS = ("get", "set", GET_MANY, SET_MANY, GETS, SETS)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.benchmarks import bars, report
-from tests.benchmarks.bars import BARE, DISKCACHE, GUEST, HOST, Bar
+from tests.benchmarks.bars import BARE, DISKCACHE, GUEST, HOST, Bar, Limit
 from tests.benchmarks.figures import Row, Sample
 
-MOST = Bar("sqlite", "get", HOST, BARE, "p50", 2)
-LEAST = Bar("sqlite", "get", HOST, BARE, "throughput", 2, at_least=True)
-BESIDE_PEER = Bar("sqlite", "get", HOST, DISKCACHE, "p50", 5)
+MOST = Bar("sqlite", "get", HOST, BARE, "p50", Limit(2))
+LEAST = Bar("sqlite", "get", HOST, BARE, "throughput", Limit(2, at_least=True))
+BESIDE_PEER = Bar("sqlite", "get", HOST, DISKCACHE, "p50", Limit(5))
 
 
 def row(*, host: float, **others: float) -> Row:
@@ -28,7 +28,7 @@ def said(given: Row, *wanted: Bar) -> list[str]:
 )
 def test_a_bar_says_where_it_is_missed(bar: Bar, host: float, missed: bool) -> None:  # noqa: FBT001 - a case
     _, line = said(row(host=host), bar)
-    assert f"at {'least' if bar.at_least else 'most'} 2" in line
+    assert f"at {'least' if bar.limit.at_least else 'most'} 2" in line
     assert ("MISSED" in line) == missed
 
 
@@ -82,7 +82,7 @@ def test_every_bar_is_of_a_row_and_contender_that_exist() -> None:
 @pytest.mark.parametrize(
     ("figure", "at_least", "missed"), [(3.1, False, True), (2.9, False, False), (2.9, True, True), (3.1, True, False)]
 )
-def test_an_aim_stands_beside_its_figure(
+def test_a_bar_stands_beside_its_figure(
     figure: float,
     at_least: bool,  # noqa: FBT001 - a case
     missed: bool,  # noqa: FBT001 - a case

@@ -22,9 +22,9 @@ from datastore import Scope, Store, open_store
 from datastore.errors import DataStoreError
 from sandbox import RunResult, Sandbox, connect
 from tests.docs.pages import ROOT, Block
+from tests.uids import RUN_AS
 from tests.world import Loop
 
-RUN_AS: Final = "nobody" if os.geteuid() == 0 else None
 USER: Final = "alice"
 COMMAND_SECONDS: Final = 60
 NOT_TYPED: Final = ("demo", "make")

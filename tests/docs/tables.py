@@ -32,7 +32,7 @@ from sandbox import RunLimits
 from sandbox.guest.faces import verb
 from sandbox.guest.verbs import DataStore
 from tests.benchmarks import questions, report
-from tests.benchmarks.bars import BARS
+from tests.benchmarks.bars import BARS, Limit
 from tests.docs.pages import PAGES, ROOT
 from tests.docs.refusals import followed, refusals, started
 
@@ -260,7 +260,7 @@ def bars_table() -> str:
                 each.operation,
                 each.contender,
                 f"{each.reference}'s {report.FIGURE[each.measure]}",
-                f"{each}",
+                f"{each.limit}",
             )
             for each in BARS
         ),
@@ -271,9 +271,8 @@ def questions_table() -> str:
     """The questions of `make bench-scale`, and their bars in seconds."""
     asked = {f"datastore admin {words[0]}": bar for words, bar in questions.COMMANDS.items()}
     asked |= {name: bar for name, (_, bar) in questions.VERBS.items()}
-    return rows(
-        ("question", "bar"), ((f"`{name}`", "" if bar is None else f"at most {bar:g} s") for name, bar in asked.items())
-    )
+    bars = ((f"`{name}`", "" if bar is None else f"{Limit(bar, ' s')}") for name, bar in asked.items())
+    return rows(("question", "bar"), bars)
 
 
 TABLES: Final = {

@@ -16,8 +16,8 @@ from datastore import Grant, open_store
 from datastore.document import Interest, Place
 from sandbox import RunLimits, RunResult, Sandbox
 from tests.docs.pages import ROOT, blocks
-from tests.docs.playing import RUN_AS
 from tests.docs.together import AGENTS, USER, Agent, Together
+from tests.uids import RUN_AS
 from tests.world import Servers, address
 
 TEXTS: Final = ["one two", "three", "four five six", "seven"]

@@ -11,7 +11,7 @@ import pytest
 from datastore import Scope, open_store
 from sandbox import RunResult, Sandbox
 from tests.docs.pages import ROOT
-from tests.docs.playing import RUN_AS
+from tests.uids import RUN_AS
 
 EXAMPLES: Final = ROOT / "docs" / "examples"
 LOOP: Final = 'import os\nfrom . import events\n\nclass BaseLoop:\n    """Runs."""\n\n    def run_forever(self): ...\n'

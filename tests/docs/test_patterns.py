@@ -19,7 +19,7 @@ from datastore import Scope, open_store
 from sandbox import RunResult, Sandbox
 from sandbox.guest.verbs import DataStore
 from tests.docs.pages import ROOT, blocks
-from tests.docs.playing import RUN_AS
+from tests.uids import RUN_AS
 
 PATTERNS: Final = ROOT / "docs" / "examples" / "patterns"
 PAGE: Final = ROOT / "docs" / "patterns.md"

@@ -10,9 +10,7 @@ import pytest
 
 from datastore import Store, open_store
 from sandbox import Sandbox
-from tests.uids import uids
-
-RUN_AS = "nobody" if os.geteuid() == 0 else None
+from tests.uids import RUN_AS, uids
 
 PROMISING: dict[str, str | None] = {"strict": RUN_AS}
 """The levels that promise isolation, and whose guests are."""

@@ -17,7 +17,7 @@ from sandbox import Sandbox, connect, inject, serve
 from sandbox.broker import Broker
 from sandbox.guest.channel import Channel
 from sandbox.guest.verbs import DataStore
-from tests.sandbox.conftest import RUN_AS
+from tests.uids import RUN_AS
 
 AGENT = '''
 def work(data_store):

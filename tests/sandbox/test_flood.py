@@ -23,8 +23,8 @@ import pytest
 from datastore import Scope, Store
 from datastore.operations import Count
 from sandbox import RunLimits, Sandbox
-from tests.sandbox.conftest import RUN_AS
 from tests.sandbox.hostile import HOSTILE
+from tests.uids import RUN_AS
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 

@@ -21,7 +21,7 @@ from datastore.ports import Engine
 from sandbox import RunLimits, Sandbox
 from sandbox.broker import Broker
 from sandbox.guest import wire
-from tests.sandbox.conftest import RUN_AS
+from tests.uids import RUN_AS
 from tests.world import ManualClock
 
 Frame = dict[str, Any]

@@ -23,7 +23,7 @@ from sandbox import RunLimits, RunResult, Sandbox
 from sandbox.guest.verbs import DataStore
 from sandbox.guest.watching import Change
 from tests.contract.test_state_machine import StoreMachine
-from tests.sandbox.conftest import RUN_AS
+from tests.uids import RUN_AS
 from tests.world import WAIT_SECONDS, Loop, Servers, World, world
 
 pytestmark = pytest.mark.slow

@@ -18,13 +18,13 @@ from datastore.errors import SandboxUnavailable
 from sandbox.isolation import Guest, choose, explain
 from sandbox.isolation.preflight import ATTACKS, self_test
 from sandbox.isolation.process import launch
+from tests.uids import RUN_AS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 pytestmark = pytest.mark.timeout(20)
 
-RUN_AS = "nobody" if os.getuid() == 0 else None
 
 FAILURES = {
     "No permissions to creating new namespace, likely because": "user namespaces",

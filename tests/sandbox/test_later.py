@@ -13,7 +13,7 @@ import pytest
 from datastore import Scope, Store
 from sandbox import Sandbox
 from sandbox.guest import later
-from tests.sandbox.conftest import RUN_AS
+from tests.uids import RUN_AS
 
 pytestmark = pytest.mark.timeout(60)
 

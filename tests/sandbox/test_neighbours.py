@@ -15,8 +15,8 @@ import pytest
 
 from datastore import Scope, Store
 from sandbox import Event, RunLimits, Sandbox
-from tests.sandbox.conftest import RUN_AS
 from tests.sandbox.hostile import HOSTILE
+from tests.uids import RUN_AS
 
 pytestmark = [pytest.mark.nightly, pytest.mark.alone, pytest.mark.timeout(120)]
 

@@ -19,7 +19,8 @@ import pytest
 from datastore import Scope, Store
 from datastore.errors import ConfigurationError, SandboxUnavailable
 from sandbox import RunResult, Sandbox
-from tests.sandbox.conftest import PROMISING, RUN_AS
+from tests.sandbox.conftest import PROMISING
+from tests.uids import RUN_AS
 
 SCOPE = Scope(user="alice", agent="a")
 LEVELS = (*PROMISING, "zygote", "unsafe_process")

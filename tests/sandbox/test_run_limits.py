@@ -13,9 +13,9 @@ import pytest
 from admin.actions import blocking
 from datastore import Scope, Store, open_store
 from sandbox import RunLimits, RunResult, Sandbox
-from tests.sandbox.conftest import RUN_AS
 from tests.sandbox.hostile import HEAD
 from tests.sandbox.test_pool import descriptors
+from tests.uids import RUN_AS
 
 ALICE = Scope(user="alice", agent="worker")
 

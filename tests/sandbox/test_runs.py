@@ -12,7 +12,7 @@ import pytest
 from datastore import DataStoreError, Grant, Scope, Store
 from sandbox import Event, RunLimits, RunResult, Sandbox, ToolContext
 from sandbox.inject import connect
-from tests.sandbox.conftest import RUN_AS
+from tests.uids import RUN_AS
 
 ALICE = Scope(user="alice", agent="worker")
 

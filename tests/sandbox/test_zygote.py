@@ -20,7 +20,7 @@ from sandbox import RunLimits, RunResult, Sandbox
 from sandbox.isolation import bubblewrap, zygote
 from sandbox.isolation.inside import zygote as inside
 from sandbox.isolation.zygote import Zygote
-from tests.sandbox.conftest import RUN_AS
+from tests.uids import RUN_AS
 
 pytestmark = pytest.mark.timeout(60)
 
