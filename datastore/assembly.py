@@ -98,4 +98,4 @@ async def open_engine(url: str, settings: Settings, clock: Clock) -> Engine:
         )
     factory: Any = known[scheme].load()
     engine: Engine = await factory.open(url, settings, clock)
-    return guard_layout(engine)
+    return guard_layout(engine, settings.operation_timeout_seconds)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from datastore.entry import Entry, pack_value
-from datastore.errors import DataStoreError, InvalidArgument
+from datastore.errors import MAYBE_WRITTEN, NOTHING_WRITTEN, DataStoreError, InvalidArgument
 from datastore.models import Scope, Usage
 from datastore.operations import (
     OPERATION,
@@ -35,6 +35,7 @@ _log = logging.getLogger("datastore.dispatch")
 
 Message = dict[str, Any]
 
+_WRITING: Final = frozenset({"apply", "clear", "copy"})
 _MOST_FIELDS: Final = 10
 """More than any operation or mutation has: a peer could otherwise make the host explain each of its mistakes."""
 _MOST_ECHOED: Final = 100
@@ -46,18 +47,26 @@ async def dispatch(store: Store, scope: Scope, message: Mapping[str, Any]) -> Me
         operation = parse(message)
         return {"ok": wire(operation, await store.execute(scope, operation))}
     except Exception as error:  # noqa: BLE001 - the boundary: nothing but a described error may leave
-        return {"error": describe(error)}
+        return {"error": describe(error, message)}
 
 
-def describe(error: Exception) -> Message:
-    """Return an error as it may cross a boundary; an unexpected one becomes `internal` with an id for the log."""
+def describe(error: Exception, message: Mapping[str, Any]) -> Message:
+    """Return an error as it may cross a boundary; an unexpected one becomes `internal` with an id for the log.
+
+    Args:
+        error: what was raised.
+        message: what was asked for.
+    """
     if isinstance(error, DataStoreError):
         return error.as_dict()
     number = secrets.token_hex(4)
     _log.error("internal error %s", number, exc_info=error)
+    writes = "tool" in message or str(message.get("op")) in _WRITING
     return DataStoreError(
-        f"internal error {number}: the store failed unexpectedly. Try again; if it stays, give the host this number.",
+        f"internal error {number}: the store failed unexpectedly. {MAYBE_WRITTEN if writes else NOTHING_WRITTEN} "
+        "If it stays, give the host this number.",
         id=number,
+        may_have_written=writes,
     ).as_dict()
 
 

@@ -8,7 +8,9 @@ sandbox. It never holds a driver's text. One subject, so longer than most files.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Final
 
 
 class DataStoreError(Exception):
@@ -29,6 +31,11 @@ class DataStoreError(Exception):
         if not name.startswith("__") and name in self.__dict__.get("fields", ()):
             return self.fields[name]
         raise AttributeError(f"{type(self).__name__} has no {name!r}")
+
+    @property
+    def may_have_written(self) -> bool:
+        """Whether the call that ended with this error may have changed something."""
+        return bool(self.fields.get("may_have_written"))
 
     def as_dict(self) -> dict[str, Any]:
         """Return code, message and fields as JSON, which is how an error crosses the wire."""
@@ -161,10 +168,33 @@ class PastGone(DataStoreError):  # noqa: N818
         )
 
 
+_NOTHING_WRITTEN: Final = "Nothing was written"
+_MAYBE_WRITTEN: Final = "The write may have happened"
+TOO_MANY_WRITERS: Final = "too many writers want the same keys at once"
+NOTHING_WRITTEN: Final = f"{_NOTHING_WRITTEN}; try again."
+MAYBE_WRITTEN: Final = f"{_MAYBE_WRITTEN}: read before you repeat it."
+_REST_NOT_WRITTEN: Final = "Of the rest nothing was written; send it again."
+_REST_MAYBE_WRITTEN: Final = "Some of the rest may have been written: read before you repeat it."
+
+
 class StoreUnavailable(DataStoreError, ConnectionError):  # noqa: N818
-    """The engine could not be reached or did not answer in time. The message says whether a write may have happened."""
+    """The engine could not be reached or did not answer in time. The message says whether the write may have happened.
+
+    Fields: may_have_written (a boolean); done (how much was, where the rest failed).
+
+    Args:
+        trouble: what happened, without a full stop.
+        may_have_written: whether the write may have happened; False: surely nothing was written.
+        advice: what to do, after "Nothing was written" or "The write may have happened"; None: the usual.
+    """
 
     code = "store_unavailable"
+
+    def __init__(self, trouble: str, *, may_have_written: bool = False, advice: str | None = None) -> None:
+        fate = MAYBE_WRITTEN if may_have_written else NOTHING_WRITTEN
+        if advice is not None:
+            fate = f"{_MAYBE_WRITTEN if may_have_written else _NOTHING_WRITTEN}. {advice}"
+        super().__init__(f"{trouble}. {fate}", may_have_written=may_have_written)
 
 
 class NotSupported(DataStoreError):  # noqa: N818
@@ -209,6 +239,25 @@ def _tree(root: type[DataStoreError]) -> list[type[DataStoreError]]:
 
 CODES: dict[str, type[DataStoreError]] = {each.code: each for each in _tree(DataStoreError)}
 """Every error by its code: the one list of both ends of the wire."""
+
+
+@contextmanager
+def after(done: int, said: str) -> Iterator[None]:
+    """Let an error that is raised inside tell what the same call had done before.
+
+    Args:
+        done: how many parts; 0: none, and the error is raised as it is.
+        said: what was done, such as "3 of 5 were written".
+    """
+    try:
+        yield
+    except DataStoreError as error:
+        if not done:
+            raise
+        reason = error.message.replace(NOTHING_WRITTEN, _REST_NOT_WRITTEN).replace(MAYBE_WRITTEN, _REST_MAYBE_WRITTEN)
+        fields = {**error.fields, "done": done, "may_have_written": True}
+        # Another error, because others may wait for the same answer.
+        raise from_dict({"code": error.code, "message": f"{said}; then: {reason}", "fields": fields}) from error
 
 
 def from_dict(answer: dict[str, Any]) -> DataStoreError:

@@ -11,6 +11,7 @@ import platformdirs
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from datastore.deadlines import TIMEOUT_SECONDS
 from datastore.errors import ConfigurationError
 from datastore.models import Limits, Most
 from datastore.values import VALUE_BYTES
@@ -44,7 +45,9 @@ class Settings(BaseModel):
     mongo_driver: Literal["motor", "pymongo"] = Field(default="motor", description="the MongoDB client library")
     mongo_collection: str = Field(default="entries", min_length=1, description="the collection of the documents")
     connect_timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="how long a start waits for a server")
-    operation_timeout_seconds: float = Field(default=10.0, gt=0, le=300, description="deadline of one operation")
+    operation_timeout_seconds: float = Field(
+        default=TIMEOUT_SECONDS, gt=0, le=300, description="deadline of one operation"
+    )
     flush_seconds: float = Field(default=1.0, gt=0, le=60, description="how often counted reads are written")
     audit: Auditing = Field(default="none", description="what the audit log notes: `none`, `writes` or `all`")
     audit_heads: str | None = Field(default=None, description="a file that the audit log's heads are added to")

@@ -313,7 +313,7 @@ class Broker(asyncio.BufferedProtocol):
         started = time.perf_counter()
         try:
             answer = await self._answer(message, size, refusal)
-            answer, sent = self._reply(number, answer)
+            answer, sent = self._reply(number, message, answer)
         except asyncio.CancelledError:
             self.record.called(message, {"error": {"code": "cancelled"}}, time.perf_counter() - started)
             raise
@@ -322,12 +322,12 @@ class Broker(asyncio.BufferedProtocol):
         self.record.spend(0, sent)
         self.record.called(message, answer, time.perf_counter() - started)
 
-    def _reply(self, number: int, answer: Message) -> tuple[Message, int]:
+    def _reply(self, number: int, message: Message, answer: Message) -> tuple[Message, int]:
         """Send an answer, or that it is none; return what was sent, and its bytes."""
         try:
             return answer, self.send({"id": number, **answer})
         except (ValueError, RecursionError) as error:
-            refusal = {"error": dispatch.describe(error)}
+            refusal = {"error": dispatch.describe(error, message)}
             return refusal, self.send({"id": number, **refusal})
 
     async def _answer(self, message: Message, size: int, refusal: DataStoreError | None) -> Message:

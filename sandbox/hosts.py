@@ -6,6 +6,7 @@ A connection lives until it is closed, until nobody holds it any more, or until 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401 - registers its own end before ours is registered
 import os
 import socket
 import threading
@@ -39,7 +40,7 @@ class Hosted:
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._serve(url, scope, settings)), name="datastore connection"
         )
-        _exit_watch.add(self)
+        _exit.add(self)
         self._thread.start()
         self.socket = self._begun.result()
 
@@ -145,33 +146,41 @@ async def _attach(broker: Broker) -> socket.socket:
     return ours
 
 
-class _ExitWatch:
-    """Stops hosts when the main thread ends.
+class _Exit:
+    """Closes hosts when the main thread ends, while the executors that a driver may need still take work.
 
-    A host's own thread would keep the process alive, and an `atexit` hook runs only after such threads have ended.
+    A host's own thread would keep the process alive. An `atexit` function runs too late: only after such threads have
+    ended, and executors with them.
     """
 
     def __init__(self) -> None:
         self._hosts: weakref.WeakSet[Hosted] = weakref.WeakSet()
         self._lock = threading.Lock()
-        self._watching = 0
+        self._has_ended = False
+        # The one way to run before executors end, which they use themselves. Those that register last run first.
+        threading._register_atexit(self._close)  # type: ignore[attr-defined]  # noqa: SLF001
+        os.register_at_fork(after_in_child=self._forget)
 
     def add(self, host: Hosted) -> None:
         with self._lock:
-            if not threading.main_thread().is_alive():  # Nobody watches any more.
+            if self._has_ended:
                 raise NotSupported(
                     "the main thread has ended, and connections end with it. Let it wait for this one: thread.join()."
                 )
             self._hosts.add(host)
-            if self._watching != os.getpid():  # Threads do not survive a fork.
-                self._watching = os.getpid()
-                threading.Thread(target=self._watch, daemon=True, name="datastore exit watch").start()
 
-    def _watch(self) -> None:
-        threading.main_thread().join()
+    def _forget(self) -> None:
+        """Leave hosts to the process that made them: threads do not survive a fork."""
+        self._hosts, self._lock = weakref.WeakSet(), threading.Lock()
+
+    def _close(self) -> None:
         with self._lock:
-            for host in self._hosts:
-                host.stop()
+            self._has_ended = True
+            hosts = list(self._hosts)
+        for host in hosts:
+            host.stop()
+        for host in hosts:
+            host.close()
 
 
-_exit_watch: Final = _ExitWatch()
+_exit: Final = _Exit()

@@ -23,7 +23,7 @@ from admin.actions import quotas
 from admin.actions.archive_reader import Reader
 from admin.actions.archive_writer import Writer
 from admin.actions.subject import NotFound, Owner, deed
-from datastore import names
+from datastore import errors, names
 from datastore.document import Place, Span, moment
 from datastore.entry import Entry
 from datastore.errors import Conflict
@@ -133,6 +133,7 @@ async def load(store: Store, arrival: Arrival, progress: Progress) -> Restored:
         QuotaExceeded: there is no room for all of them; nothing was written, unless others wrote meanwhile.
         Conflict: with `refuse`, an entry stands at another version. Nothing was written, unless it came while the
             import was at work; then the message says how many were.
+        StoreUnavailable: the engine is away; the message says how many were written. Calling it again goes on.
     """
     with _readable_twice(arrival.source) as (again, copy):
         start = 0 if again is copy else again.tell()
@@ -229,7 +230,8 @@ async def _restore(store: Store, arrival: Arrival, chunk: list[Entry], done: Res
     done.expired += len(chunk) - len(live)
     place = _place(arrival, chunk)
     replace = arrival.rule(place.namespace) == "overwrite"
-    standing = await _written(store, arrival.owner, live, replace=replace) if live else set()
+    with errors.after(done.restored, f"{done.restored:,} entries were written"):
+        standing = await _written(store, arrival.owner, live, replace=replace) if live else set()
     done.restored += len(live) - len(standing)
     done.bytes += sum(each.size_bytes for each in live if each.key not in standing)
     left = [each for each in live if each.key in standing]

@@ -211,4 +211,7 @@ def _operator() -> str:
 
 
 def _changing(user: str) -> StoreUnavailable:
-    return StoreUnavailable(f"somebody else blocks, unblocks or erases user {user} at the same time. Call it again.")
+    return StoreUnavailable(
+        f"somebody else blocks, unblocks or erases user {user} at the same time",
+        advice="Call it again.",
+    )

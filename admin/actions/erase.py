@@ -23,7 +23,7 @@ from admin.actions import audit, blocking
 from admin.actions.blocking import Block, Receipt
 from admin.actions.subject import NotFound
 from datastore.document import moment
-from datastore.errors import Conflict, StoreUnavailable
+from datastore.errors import Conflict, StoreUnavailable, after
 from datastore.ports import FRESH_SECONDS, Traces
 from datastore.service import overrides
 from datastore.service.overrides import NOTHING
@@ -120,16 +120,18 @@ async def erase(store: Store, user: str, settle_seconds: float, progress: Progre
     """
     receipt = await blocking.begin(store, user, await store.engine.traces(user))
     settled = asyncio.get_running_loop().time() + settle_seconds
-    await _remove(store, user, receipt, progress)
-    await asyncio.sleep(settled - asyncio.get_running_loop().time())
-    for _ in range(_MOST_PASSES):
+    with after(1, f"the erasure of user {user} has begun"):
         await _remove(store, user, receipt, progress)
-        if await store.engine.traces(user) == _NOTHING:
-            return await blocking.end(store, user, receipt)
-    raise StoreUnavailable(
-        f"somebody writes for user {user} although it is blocked: a host with an older version, or another program. "
-        "End it, and erase again."
-    )
+        await asyncio.sleep(settled - asyncio.get_running_loop().time())
+        for _ in range(_MOST_PASSES):
+            await _remove(store, user, receipt, progress)
+            if await store.engine.traces(user) == _NOTHING:
+                return await blocking.end(store, user, receipt)
+        raise StoreUnavailable(
+            f"somebody writes for user {user} although it is blocked: a host with an older version, or another program",
+            may_have_written=True,
+            advice="End it, and erase again.",
+        )
 
 
 async def _remove(store: Store, user: str, receipt: Receipt, progress: Progress) -> None:

@@ -17,10 +17,13 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
+from contextvars import Context
 from datetime import datetime
 from typing import Final
 
+from datastore import deadlines
 from datastore.chain import Chain, Deed, Row
+from datastore.deadlines import TIMEOUT_SECONDS
 from datastore.document import moment
 from datastore.errors import StoreUnavailable
 from datastore.models import Scope
@@ -60,7 +63,7 @@ class Audit:
         notes: Auditing = "none",
         *,
         heads: Heads | None = None,
-        wait_seconds: float = 10.0,
+        wait_seconds: float = TIMEOUT_SECONDS,
         flush_seconds: float = FLUSH_SECONDS,
         most: int = MOST_PENDING,
     ) -> None:
@@ -77,7 +80,7 @@ class Audit:
         self._noted: deque[tuple[datetime, Deed]] = deque()
         self._batch: list[Row] = []
         self._chain = Chain()
-        self._closing = False
+        self._closing = self._has_ended = False
         self._wanted, self._hurry, self._settled = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._flushing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -103,9 +106,10 @@ class Audit:
             StoreUnavailable: as `admit`.
         """
         if self._task is None:
-            self._task = asyncio.create_task(self._flush_forever(), name="datastore audit flush")
+            # In a context of its own: it works for all operations, after the deadline of this one too.
+            self._task = asyncio.create_task(self._flush_forever(), name="datastore audit flush", context=Context())
         if self._closing:
-            raise StoreUnavailable("The store is being closed; nothing was done.")
+            raise StoreUnavailable("the store is being closed", advice="Open it again.")
         if self._queue or self._free < rows:
             await self._wait(rows)
         else:
@@ -187,9 +191,12 @@ class Audit:
         except TimeoutError as error:
             lost = len(self._batch) + len(self._noted) + self._inside
             raise StoreUnavailable(
-                f"{lost:,} rows of the audit log are lost: the store did not take them before it was closed."
+                f"{lost:,} rows of the audit log are lost: the store did not take them before it was closed",
+                may_have_written=True,
+                advice="What they are about was done.",
             ) from error
         finally:
+            self._has_ended = True  # A driver may miss that it is cancelled.
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
@@ -199,15 +206,13 @@ class Audit:
         self._queue.append((rows, turn))
         self._hurry.set()
         try:
-            await asyncio.wait({turn}, timeout=self._wait_seconds)
+            await asyncio.wait({turn}, timeout=max(min(self._wait_seconds, deadlines.left()), 0))
         except asyncio.CancelledError:
             if not self._leave(turn):
                 self.note((), rows)
             raise
         if self._leave(turn):
-            raise StoreUnavailable(
-                "The audit log is not being written fast enough, or not at all, so nothing was done. Try again later."
-            )
+            raise StoreUnavailable("the audit log is not being written fast enough, or not at all, so nothing was done")
 
     def _leave(self, turn: asyncio.Future[None]) -> bool:
         """Wait no more; say whether that was in time: else room was given."""
@@ -228,7 +233,7 @@ class Audit:
                 turn.set_result(None)
 
     async def _flush_forever(self) -> None:
-        while not (self._closing and self._is_settled()):
+        while not (self._has_ended or (self._closing and self._is_settled())):
             await self._wanted.wait()
             self._wanted.clear()
             await self._pause()

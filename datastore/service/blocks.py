@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
 
-from datastore import names
+from datastore import deadlines, names
 from datastore.document import Place, moment
 from datastore.entry import Entry
 from datastore.errors import AccessDenied, StoreUnavailable
@@ -150,10 +150,10 @@ class Blocks:
                 task = asyncio.create_task(self._look([user]), name="datastore block look", context=Context())
                 self._asked[user] = task
                 task.add_done_callback(lambda done: self._ended(user, done))
-            await asyncio.shield(task)
+            await deadlines.wait_for(task)
             if (look := self._fresh(user)) is not None:
                 return look
-        raise StoreUnavailable("The store answers too slowly to decide what is allowed; nothing was changed.")
+        raise StoreUnavailable(deadlines.TOO_SLOW)
 
     def _ended(self, user: str, task: asyncio.Task[None]) -> None:
         del self._asked[user]

@@ -32,6 +32,8 @@ _log = logging.getLogger("datastore.changes")
 LINGER_SECONDS: Final = 30.0
 """How long the feed goes on when nobody watches any more."""
 _RETRY_SECONDS: Final = 0.5
+_TELLING_SECONDS: Final = 5.0
+"""How long a feed that was not heard of is waited for; one that works tells something twice a second."""
 _CATCHING_UP: Final = 4
 """Watchers that read the engine's past at the same time; it may be long."""
 
@@ -53,6 +55,7 @@ class Changes:
         self._ring = Ring((0, 0))
         self._waiting: dict[Place, dict[asyncio.Event, Interest]] = {}
         self._used = self._heard = 0.0
+        self._told = asyncio.Event()
         self._closed = False
 
     async def after(
@@ -75,7 +78,7 @@ class Changes:
                 if found or not await _set(woken, until):
                     break
         if not found:
-            self._check_feed()
+            await self._check_feed()
         return found, position
 
     async def aclose(self) -> None:
@@ -135,11 +138,15 @@ class Changes:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise StoreUnavailable("the store was closed. Open it again, and watch with the last cursor.")
+            raise StoreUnavailable("the store was closed", advice="Open it again.")
 
-    def _check_feed(self) -> None:
-        if asyncio.get_running_loop().time() - self._heard > self._timeout_seconds:
-            raise StoreUnavailable("the store does not tell of changes now. Watch again with the last cursor.")
+    async def _check_feed(self) -> None:
+        """Raise if the feed has been silent for too long. Where this process was stopped meanwhile, it soon tells."""
+        if asyncio.get_running_loop().time() - self._heard <= self._timeout_seconds:
+            return
+        self._told.clear()
+        if not await _set(self._told, asyncio.get_running_loop().time() + _TELLING_SECONDS):
+            raise StoreUnavailable("the store does not tell of changes now")
 
     async def _run(self) -> None:
         while not await self._followed():
@@ -168,6 +175,7 @@ class Changes:
 
     def _take(self, found: list[Logged], reached: Position) -> None:
         self._heard = asyncio.get_running_loop().time()
+        self._told.set()
         self._ring.add(found, reached)
         for change in found:
             for woken, interest in self._waiting.get(change.place, {}).items():

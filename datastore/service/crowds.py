@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+from datastore import deadlines
 from datastore.errors import RateExceeded
 from datastore.models import Scope
 from datastore.operations import Clear, Copy, Count, GetUsage, Namespaces, Operation, Scan, Watch
@@ -64,7 +65,7 @@ class Crowds:
 
     async def _wait(self, who: tuple[str, str], most: int) -> None:
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
+            async with asyncio.timeout(min(WAIT_SECONDS, deadlines.left())):
                 while self._under_way[who] >= most:
                     await self._ended.setdefault(who, asyncio.Event()).wait()
         except TimeoutError:

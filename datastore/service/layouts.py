@@ -1,5 +1,7 @@
 """An engine that refuses everything once a later version has changed the store's form so that this one must not use it.
 
+Every call of it has the deadline of an operation, counted from its start, or that of the operation it is part of.
+
 Theory of operation:
 
 - A host may act for FRESH_SECONDS on what it knows of the layout, counted from before it read it. A migration that
@@ -21,6 +23,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Final, cast
 
+from datastore import deadlines
 from datastore.errors import StoreUnavailable
 from datastore.layout import Layout
 from datastore.ports import FRESH_SECONDS, Engine
@@ -39,11 +42,13 @@ class LayoutGuard:
 
     Args:
         engine: what is guarded.
+        seconds: the deadline of a call.
         elapsed: the seconds that pass, suspended or not.
     """
 
-    def __init__(self, engine: Engine, elapsed: Callable[[], float] = elapsed) -> None:
+    def __init__(self, engine: Engine, seconds: float, elapsed: Callable[[], float] = elapsed) -> None:
         self._engine = engine
+        self._seconds = seconds
         self._elapsed = elapsed
         self._read_at = -math.inf
         self._refusal: str | None = None
@@ -56,8 +61,9 @@ class LayoutGuard:
 
         @functools.wraps(found)
         async def guarded(*given: Any, **named: Any) -> Any:
-            await self._check()
-            return await found(*given, **named)
+            with deadlines.within(self._seconds):
+                await self._check()
+                return await found(*given, **named)
 
         setattr(self, name, guarded)
         return guarded
@@ -80,11 +86,11 @@ class LayoutGuard:
                 if age > FRESH_SECONDS / _READINGS:
                     self._begin_reading()
                 break
-            await asyncio.shield(self._begin_reading())
+            await deadlines.wait_for(self._begin_reading())
         else:
-            raise StoreUnavailable("The store answers too slowly to decide what is allowed; nothing was changed.")
+            raise StoreUnavailable(deadlines.TOO_SLOW)
         if self._refusal is not None:
-            raise StoreUnavailable(f"{self._refusal}. Nothing was read or written.")
+            raise StoreUnavailable(self._refusal, advice="No operation is possible until then.")
 
     def _begin_reading(self) -> asyncio.Task[None]:
         """Return the one reading that is on its way."""
@@ -96,7 +102,8 @@ class LayoutGuard:
 
     async def _read(self) -> None:
         began = self._elapsed()
-        layout: Layout = await self._engine.layout()
+        with deadlines.within(self._seconds):
+            layout: Layout = await self._engine.layout()
         if layout.refusal not in {None, self._refusal}:
             _log.error("every operation is refused: %s", layout.refusal)
         self._refusal, self._read_at = layout.refusal, began
@@ -107,6 +114,6 @@ class LayoutGuard:
             task.exception()  # Seen: who asked may be gone.
 
 
-def guard_layout(engine: Engine) -> Engine:
-    """Return an engine that refuses everything if this version is too old for its store."""
-    return cast("Engine", LayoutGuard(engine))
+def guard_layout(engine: Engine, seconds: float) -> Engine:
+    """Return an engine that refuses everything if this version is too old for its store; a call ends in so long."""
+    return cast("Engine", LayoutGuard(engine, seconds))

@@ -13,7 +13,7 @@ from typing import Final, TypeGuard, TypeVar
 
 from datastore import values
 from datastore.document import Place
-from datastore.errors import Conflict, QuotaExceeded, StoreUnavailable
+from datastore.errors import Conflict, after
 from datastore.models import Limits
 from datastore.operations import Applied, Outcome
 from datastore.ports import Actor, Backend, Change, Clause, Stub, Write
@@ -35,20 +35,15 @@ async def write_merged(
 
     Raises:
         Conflict: others changed an entry between the read and the write, time after time.
-        StoreUnavailable, QuotaExceeded: where it was refused only after some were written, the message says how many.
+        DataStoreError: of the engine. Each of these says how many were written before.
     """
     todo = dict(enumerate(changes))
     outcomes: dict[int, Outcome] = {}
     changed = 0
     for attempt in range(TRIES):
-        merged = await merge(backend, place, list(todo.values()), actor, limits)
-        try:
+        with after(changed, f"{changed:,} of {len(changes):,} were written"):
+            merged = await merge(backend, place, list(todo.values()), actor, limits)
             applied = await backend.apply(place, merged, actor)
-        except (StoreUnavailable, QuotaExceeded) as error:
-            if changed:
-                error.message = f"{changed:,} of {len(changes):,} were written; of the rest: {error.message}"
-                error.fields["done"] = changed
-            raise
         changed += applied.changed
         outcomes.update(zip(todo, applied.outcomes, strict=True))
         todo = {i: each for i, each in todo.items() if not outcomes[i].applied and again(each)}
@@ -56,7 +51,8 @@ async def write_merged(
             return Applied(changed, tuple(outcomes[i] for i in range(len(changes))))
         await pause(attempt)
     index, change = next(iter(todo.items()))
-    raise Conflict(change.key, outcomes[index].version)
+    with after(changed, f"{changed:,} of {len(changes):,} were written"):
+        raise Conflict(change.key, outcomes[index].version)
 
 
 async def pause(attempt: int) -> None:

@@ -23,7 +23,7 @@ from pydantic import Field, ValidationError
 from datastore import values
 from datastore.document import Place, moment
 from datastore.entry import NEVER
-from datastore.errors import Conflict, StoreUnavailable
+from datastore.errors import Conflict, StoreUnavailable, after
 from datastore.models import Model, Most
 from datastore.ports import Actor, Backend, Change, Clock, Removal, Write
 from datastore.service.blocks import digest
@@ -76,6 +76,7 @@ class Overrides:
         self._looked: float | None = None
         self._found: OrderedDict[str, tuple[Override, str | None]] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
 
     async def of(self, owner: str) -> tuple[Override, str | None]:
         """Return an owner's and its version; see `read`.
@@ -115,13 +116,14 @@ class Overrides:
             self._task = asyncio.create_task(self._forever(), name="datastore overrides", context=Context())
 
     async def aclose(self) -> None:
-        """End looking."""
+        """End looking. A driver may miss that it is cancelled, so the next look is not begun either."""
+        self._closing = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _forever(self) -> None:
-        while True:
+        while not self._closing:
             await asyncio.sleep(self._seconds)
             try:
                 await self.look()
@@ -144,7 +146,7 @@ async def read(backend: Backend, owner: str, now: datetime) -> tuple[Override, s
         return Override.model_validate(found[0].value), found[0].version
     except ValidationError:
         raise StoreUnavailable(
-            "the quota that was set here cannot be read, so nothing is written. Ask the host to set it again."
+            "the quota that was set here cannot be read", advice="Ask the host to set it again."
         ) from None
 
 
@@ -167,7 +169,8 @@ async def change(backend: Backend, owner: str, edit: Callable[[Override], Overri
         (outcome,) = (await backend.apply(PLACE, changes, actor)).outcomes
         if not outcome.applied:
             raise Conflict(owner, outcome.version)
-    await backend.apply(PLACE, [_write(_CHANGED, None, None, absent=False)], actor)
+    with after(len(changes), "the quota was set, and other hosts were not told"):
+        await backend.apply(PLACE, [_write(_CHANGED, None, None, absent=False)], actor)
     return edited
 
 

@@ -15,6 +15,8 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Protocol
 
+from datastore import deadlines
+from datastore.deadlines import TIMEOUT_SECONDS
 from datastore.document import Place, moment
 from datastore.entry import Entry
 from datastore.errors import NotSupported, StoreUnavailable
@@ -61,7 +63,7 @@ class Store:
         engine: the opened backend; the store closes it.
         clock: where time comes from.
         flush_seconds: how often counted reads are written.
-        timeout_seconds: deadline of an operation that takes the engine several steps.
+        timeout_seconds: deadline of an operation, whatever it waits for; of a watch, beyond what it was told to wait.
         limits: what is accepted from everybody, unless an operator has set something else for a user or space.
         overrides_seconds: how often the store looks for what operators have set.
         observers: told of every operation, after tracking.
@@ -76,7 +78,7 @@ class Store:
         *,
         clock: Clock,
         flush_seconds: float = 1.0,
-        timeout_seconds: float = 10.0,
+        timeout_seconds: float = TIMEOUT_SECONDS,
         limits: Limits = NO_LIMITS,
         overrides_seconds: float = EVERY_SECONDS,
         observers: Sequence[Observer] = (),
@@ -117,6 +119,10 @@ class Store:
         started = time.perf_counter()
         WRITTEN.set(0)
         self._check_home()
+        with deadlines.within(self._timeout_seconds + (operation.wait_seconds if isinstance(operation, Watch) else 0)):
+            return await self._observed(scope, operation, started)
+
+    async def _observed(self, scope: Scope, operation: Operation, started: float) -> Answer:
         if self._audited:
             await self.audit.admit(operation)
         try:
@@ -174,7 +180,7 @@ class Store:
             StoreUnavailable: the store is closed, or being closed.
         """
         if self._closing:
-            raise StoreUnavailable("The store is closed, so nothing new can use it. Open it anew.")
+            raise StoreUnavailable("the store is closed, so nothing new can use it", advice="Open it again.")
         self._dependents.add(dependent)
 
     def detach(self, dependent: Dependent) -> None:
@@ -246,7 +252,7 @@ class Store:
                 place = policy.place(scope, operation.namespace, operation.space)
                 return Number(await engine.clear(place, operation.prefix, now))
             case Copy():
-                return await writes.copy(engine, scope, operation, now, self._timeout_seconds, quota)
+                return await writes.copy(engine, scope, operation, now, quota)
             case Watch():
                 notices = await self._watching.answer(scope, operation)
                 await self._admitted(scope, operation)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from datastore import deadlines
 from datastore.document import Interest, moment
 from datastore.errors import InvalidArgument
 from datastore.models import Scope
@@ -43,9 +44,10 @@ class Watching:
         """
         place = policy.place(scope, operation.namespace, operation.space)
         interest = Interest(place, operation.prefix, operation.exact)
-        start = None if operation.cursor is None else await self._opened(interest, operation.cursor)
-        seal = await self._sealing()
-        found, reached = await self._changes.after(interest, start, operation.wait_seconds)
+        async with deadlines.bounded():
+            start = None if operation.cursor is None else await self._opened(interest, operation.cursor)
+            seal = await self._sealing()
+            found, reached = await self._changes.after(interest, start, operation.wait_seconds)
         notices = (Notice(each.key, each.version, seal.close(interest, each.position)) for each in found)
         return Notices(tuple(notices), seal.close(interest, reached))
 

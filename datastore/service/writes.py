@@ -8,14 +8,13 @@ Everything is checked before anything is written; see `merging` for metadata, an
 from __future__ import annotations
 
 import secrets
-import time
 from datetime import datetime
 from typing import Final
 
-from datastore import names, values
+from datastore import errors, names, values
 from datastore.document import Span, expiry
 from datastore.entry import NEVER, Entry
-from datastore.errors import InvalidArgument, QuotaExceeded, StoreUnavailable
+from datastore.errors import InvalidArgument
 from datastore.metering import WRITTEN
 from datastore.models import Limits, Scope
 from datastore.operations import Applied, Apply, Check, Copy, Delete, Incr, Mutation, Number, Put, Touch
@@ -50,14 +49,7 @@ async def apply(backend: Backend, scope: Scope, operation: Apply, now: datetime,
     return await backend.apply(place, changes, actor)
 
 
-async def copy(
-    backend: Backend,
-    scope: Scope,
-    operation: Copy,
-    now: datetime,
-    timeout_seconds: float,
-    quota: Quota | None = None,
-) -> Number:
+async def copy(backend: Backend, scope: Scope, operation: Copy, now: datetime, quota: Quota | None = None) -> Number:
     """Copy entries page by page, as writes of the acting agent; value, metadata and expiry are the source's.
 
     Raises:
@@ -70,26 +62,14 @@ async def copy(
     if source == target:
         raise InvalidArgument(f"{operation.namespace!r} cannot be copied onto itself. Name another namespace.")
     copied, after, actor = 0, None, actor_of(scope, operation.space, now, quota)
-    deadline = time.monotonic() + timeout_seconds
     while True:
-        try:
-            _in_time(deadline, timeout_seconds)
+        with errors.after(copied, f"{copied:,} entries were copied"):
             page, after = await backend.scan(source, Span(operation.prefix, after), now)
             if page:
                 await backend.apply(target, [_copied(each) for each in page], actor)
-        except (StoreUnavailable, QuotaExceeded) as error:
-            if copied:
-                error.message = f"{copied:,} entries were copied; of the next page: {error.message}"
-                error.fields["done"] = copied
-            raise
         copied += len(page)
         if after is None:
             return Number(copied)
-
-
-def _in_time(deadline: float, timeout_seconds: float) -> None:
-    if time.monotonic() > deadline:
-        raise StoreUnavailable(f"The copy did not end within {timeout_seconds:g} seconds.")
 
 
 def actor_of(scope: Scope, space: str | None, now: datetime, quota: Quota | None) -> Actor:

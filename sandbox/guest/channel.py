@@ -27,6 +27,7 @@ from sandbox.guest.loader import Loader, is_one_read
 
 _CHUNK: Final = 64 * 1024
 """Bytes of one read: for more, the allocator would map memory anew, which takes longer than all the rest."""
+_RECONNECT: Final = "This connection has ended, so make a new one, and read before you repeat a write."
 _HUNG_UP: Final = "the host closed the connection"
 
 Message = dict[str, Any]
@@ -154,7 +155,7 @@ class Channel:
         frame = self._pack({"id": number, **request})
         self._pending[number] = waiter
         if self._ended is not None:
-            waiter.reply = _gone(self._ended)
+            waiter.reply = _gone(self._ended, may_have_written=False)
         return number, frame
 
     def _pack(self, message: Message) -> bytes:
@@ -286,7 +287,7 @@ class Channel:
         self._ended = self._ended or reason
         while self._pending:
             _, waiter = self._pending.popitem()
-            self._hand(waiter, _gone(self._ended))
+            self._hand(waiter, _gone(self._ended, may_have_written=True))
 
     def _listener(self) -> _Listener:
         loop = asyncio.get_running_loop()
@@ -355,14 +356,13 @@ def _resolve(arrived: asyncio.Future[None]) -> None:
         arrived.set_result(None)
 
 
-def _gone(reason: str) -> Message:
-    error = StoreUnavailable(f"{reason}; whether the last write happened is not known. Read it again after a restart.")
-    return {"error": error.as_dict()}
+def _gone(reason: str, *, may_have_written: bool) -> Message:
+    return {"error": StoreUnavailable(reason, may_have_written=may_have_written, advice=_RECONNECT).as_dict()}
 
 
 def _open(reply: Message | None) -> Any:
     if reply is None:
-        raise DataStoreError("a reply was lost")
+        raise StoreUnavailable("a reply was lost", may_have_written=True)
     if "error" in reply:
         raise from_dict(reply["error"])
     return reply["ok"]

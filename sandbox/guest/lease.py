@@ -189,6 +189,8 @@ class _Lock:
         self.space = face.space
         self.lease = names.LEASE + self.name
         self.is_claiming = False
+        self.has_claimed = False
+        """Whether the claim that is under way stands, so that it is to be given back."""
         self.is_abandoned = False
         """Whether the caller was cancelled while a claim was under way: that one is awaited, and no other made."""
         self._who: object = None
@@ -215,6 +217,7 @@ class _Lock:
 
         Raises:
             LockUnavailable: others hold it, or this run does.
+            StoreUnavailable: the store did not say; the lock is not held, and may look held until ttl_seconds are over.
         """
         self.channel.unfinished.pop(self._number, None)
         holder = self.channel.locks.get(self._mark)
@@ -227,6 +230,8 @@ class _Lock:
         renewal = _Renewal(self.name)
         try:
             self._held = yield from self._taken(renewal)
+        except StoreUnavailable as error:
+            raise self._not_taken(error) from None
         finally:
             if self._held is None:
                 renewal.give_up()
@@ -238,11 +243,19 @@ class _Lock:
 
         Raises:
             LockUnavailable: it was held no more.
+            StoreUnavailable: the store did not answer.
         """
         lease, self._held = self._held, None
         assert lease is not None  # noqa: S101 - it was entered
         self.forget()
-        held = yield from lease.release()
+        try:
+            held = yield from lease.release()
+        except StoreUnavailable as error:
+            raise StoreUnavailable(
+                f"the lock {self.name!r:.60} could not be given back: the store did not answer",
+                may_have_written=error.may_have_written,
+                advice=f"It ends by itself within {self.ttl_seconds:g} seconds.",
+            ) from None
         if not held:
             raise lease.error()
 
@@ -271,6 +284,7 @@ class _Lock:
             version = yield from self._applied({**claim, "value": None, "if_absent": True})
             if version is None:
                 return None
+            self.has_claimed = True
             try:
                 answer = yield self.request(kind="incr", key=names.TOKEN + self.name, by=1)
                 token: int = answer["outcomes"][0]["number"]
@@ -279,6 +293,7 @@ class _Lock:
             except BaseException:  # Nobody holds what was claimed.
                 self.channel.tell(self.request(kind="delete", key=self.lease, if_version=version))
                 raise
+            self.has_claimed = False
             if confirmed is None:
                 yield Pause(
                     _PAUSE_SECONDS
@@ -293,6 +308,16 @@ class _Lock:
         answer = yield self.request(**mutation)
         outcome = answer["outcomes"][0]
         return outcome["version"] if outcome["applied"] else None
+
+    def _not_taken(self, error: StoreUnavailable) -> StoreUnavailable:
+        """Return the error for a lock that the store did not give; of a claim that is left, it says when it ends."""
+        taken = f"the lock {self.name!r:.60} was not taken: the store did not answer"
+        if not (self.has_claimed or error.may_have_written):
+            return StoreUnavailable(taken, advice="Take the lock again.")
+        left = (
+            f"A claim may stand for {self.ttl_seconds:g} seconds: take the lock again, with wait_seconds to outlast it."
+        )
+        return StoreUnavailable(taken, may_have_written=True, advice=left)
 
     def _unavailable(self, expiry: float) -> LockUnavailable:
         waited = f" after {self.wait_seconds:g} seconds" if self.wait_seconds else ""

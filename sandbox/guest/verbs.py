@@ -469,13 +469,8 @@ class Verbs:
     def _apply_all(self, changes: list[Request], done: str, count: Callable[[Any], int]) -> Steps[int]:
         total = 0
         for batch in list(batches(changes, self._channel.limits["frame_bytes"])):
-            try:
+            with errors.after(total, f"{total:,} of {len(changes):,} were {done}"):
                 answer = yield self._apply(batch)
-            except errors.DataStoreError as error:
-                if total:
-                    error.message = f"{total:,} of {len(changes):,} were {done}; of the next batch: {error.message}"
-                    error.fields["done"] = total
-                raise
             total += count(answer)
         return total
 

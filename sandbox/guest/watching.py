@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, Self
 
 from datastore import names
-from datastore.errors import InvalidArgument
+from datastore.errors import InvalidArgument, StoreUnavailable
 from sandbox.guest.faces import Request, adrive, drive, within
 
 if TYPE_CHECKING:
     from sandbox.guest.verbs import AsyncDataStore, DataStore, Verbs
 
+_GO_ON: Final = "Watch again with cursor=watch.cursor, or go on with next(watch): no change is lost."
 POLL_SECONDS: Final = 5.0
 """The longest that one call waits."""
 
@@ -73,7 +74,10 @@ class _Watch:
             if left <= 0:
                 self.cursor = self._polled
                 return None
-            answer = yield self._request(min(left, POLL_SECONDS))
+            try:
+                answer = yield self._request(min(left, POLL_SECONDS))
+            except StoreUnavailable:
+                raise StoreUnavailable("the store does not tell of changes now", advice=_GO_ON) from None
             self._polled = answer["cursor"]
             self._waiting.extend(_change(item) for item in answer["items"])
         change = self._waiting.popleft()

@@ -63,6 +63,7 @@ def test_a_command_prints_json(
     datastore: Command, alice: ConnectedDataStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("DATASTORE_AUDIT", "writes")
+    monkeypatch.setenv("DATASTORE_OPERATION_TIMEOUT_SECONDS", "2")  # An erasure waits for the deadline of hosts.
     alice.set("plan", {"step": 1})
     archive = tmp_path / "alice.ndjson"
     archive.write_text(datastore("admin", "export", *ALICE).out, encoding="utf-8")

@@ -212,14 +212,14 @@ def test_a_batch_that_fails_on_its_way_says_how_many_were_written(
     async def failing(*args: Any) -> Any:
         calls.append(args)
         if len(calls) == 2:
-            raise StoreUnavailable("The store did not answer; nothing was changed.")
+            raise StoreUnavailable("the store did not answer")
         return await apply(*args)
 
     monkeypatch.setattr(engine, "apply", failing)
     with pytest.raises(StoreUnavailable) as caught:
         store.set_many({f"k{i:04}": i for i in range(1200)})
     assert str(caught.value) == (
-        "1,000 of 1,200 were written; of the next batch: The store did not answer; nothing was changed."
+        "1,000 of 1,200 were written; then: the store did not answer. Of the rest nothing was written; send it again."
     )
     assert caught.value.done == store.count() == 1000
 

@@ -386,7 +386,7 @@ def test_a_batch_that_meets_the_limit_when_it_merges_again_says_how_many_were_wr
         return merged
 
     monkeypatch.setattr(merging, "merge", overtaken)
-    with pytest.raises(NamespaceQuotaExceeded, match=r"^1 of 2 were written; of the rest: ") as refused:
+    with pytest.raises(NamespaceQuotaExceeded, match=r"^1 of 2 were written; then: ") as refused:
         store.set_many({"a": FORTY[:28], "b": "x" * 60}, {"m": 1})
     assert refused.value.done == 1
     assert free.get_all() == {"a": FORTY[:28], "b": 1, "z": 1}

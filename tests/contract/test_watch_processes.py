@@ -21,7 +21,7 @@ from pymongo.errors import AutoReconnect
 
 from tests.contract.watcher import Seen
 from tests.servers.mongo import database, own_mongod
-from tests.servers.wire import Wire, between
+from tests.servers.wire import Wire, carried
 from tests.world import Loop, Servers, address
 
 pytestmark = pytest.mark.slow
@@ -93,7 +93,7 @@ def test_each_change_is_seen_once_and_in_order_across_connections_that_are_cut_a
     engine: str, tmp_path: Path, servers: Servers, host_loop: Loop
 ) -> None:
     with address(engine, tmp_path, servers) as url, ExitStack() as stack:
-        ways = [stack.enter_context(wire(url, host_loop)) for _ in range(WATCHERS)]
+        ways = [stack.enter_context(carried(host_loop, url, Wire)) for _ in range(WATCHERS)]
 
         @contextmanager
         def cut(_turn: int) -> Iterator[None]:
@@ -105,14 +105,6 @@ def test_each_change_is_seen_once_and_in_order_across_connections_that_are_cut_a
 
         check(url, [over for _, over in ways], cut)
         assert [each.made > MARKS for each, _ in ways] == [True] * WATCHERS
-
-
-@contextmanager
-def wire(url: str, loop: Loop) -> Iterator[tuple[Wire, str]]:
-    """A wire that is carried in another thread."""
-    carrying = between(url, Wire)
-    yield loop.run(carrying.__aenter__())
-    loop.run(carrying.__aexit__(None, None, None))
 
 
 def test_each_change_is_seen_once_and_in_order_across_stores_that_are_closed_and_opened_again(

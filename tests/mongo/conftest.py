@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal
 
@@ -14,16 +12,14 @@ from pymongo.collection import Collection
 from datastore.backends.mongo import MongoBackend
 from datastore.settings import Settings
 from tests.mongo.words import RealClock, Trips
-from tests.servers.mongo import fresh_database
+from tests.servers.mongo import fresh_database, own_mongod
 
 
-@pytest.fixture
-def forgetful_driver() -> Iterator[None]:
-    """Let go of sockets here: PyMongo's async client drops one unclosed when it is closed while it connects."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+@pytest.fixture(scope="session")
+def obedient() -> Iterator[str]:
+    """A server that fails commands when a test tells it to."""
+    with own_mongod(parameters=["enableTestCommands=1"]) as server:
+        yield server
 
 
 @pytest.fixture

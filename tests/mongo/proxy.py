@@ -13,10 +13,10 @@ class Proxy(Wire):
 
     def break_answers(self, fault: Fault, times: int, *commands: str) -> None:
         """Break the answers to the next commands of these names."""
-        self.break_when(fault, times, lambda chunk: _named(chunk, commands))
+        self.break_when(fault, times, lambda chunk: named(chunk, commands))
 
 
-def _named(chunk: bytes, commands: tuple[str, ...]) -> bool:
+def named(chunk: bytes, commands: tuple[str, ...]) -> bool:
     """Say whether a command is in it: its name is the field of a string, or of the number 1."""
     return any(b"%c%s\0" % (kind, name.encode()) in chunk for name in commands for kind in (2, 16))
 

@@ -7,11 +7,15 @@ from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 import pytest
+from motor.frameworks.asyncio import _EXECUTOR
 from pymongo.collection import Collection
 
+from datastore import Scope, deadlines, open_store
 from datastore.backends.mongo import MongoBackend
+from datastore.deadlines import TOO_LATE
 from datastore.document import Span
-from datastore.errors import StoreUnavailable
+from datastore.errors import MAYBE_WRITTEN, NOTHING_WRITTEN, StoreUnavailable
+from datastore.operations import Get
 from datastore.ports import Removal
 from datastore.settings import Settings
 from tests.mongo.proxy import Proxy, between
@@ -19,8 +23,8 @@ from tests.mongo.words import HERE, NOW, RealClock, at, write
 
 pytestmark = pytest.mark.usefixtures("forgetful_driver")
 
-UNCHANGED = "The store did not answer in time; nothing was changed."
-UNKNOWN = "The store did not answer in time; the write may have happened. Read it again before you repeat it."
+UNCHANGED = f"{TOO_LATE}. {NOTHING_WRITTEN}"
+UNKNOWN = f"{TOO_LATE}. {MAYBE_WRITTEN}"
 BOUND_SECONDS = 30
 
 
@@ -107,6 +111,23 @@ async def test_a_clear_that_is_never_answered_is_not_repeated_beyond_its_deadlin
     with pytest.raises(StoreUnavailable) as caught:
         await backend.clear(HERE, "", NOW)
     assert (str(caught.value), wire[0].times) == (UNKNOWN, 99)
+
+
+async def test_of_more_operations_than_threads_none_begins_after_its_deadline(wire: tuple[Proxy, str]) -> None:
+    """Motor's threads are as many as the driver makes; an operation that finds none free in time ends too."""
+    threads = _EXECUTOR._max_workers
+    scopes = [Scope(user=f"user{number}", agent="reader") for number in range(4 * threads)]
+    settings = Settings(mongo_driver="motor", connect_timeout_seconds=10, operation_timeout_seconds=2)
+    async with asyncio.timeout(BOUND_SECONDS), open_store(wire[1], settings=settings) as store:
+        reading = Get(namespace="n", keys=("k",))
+        await asyncio.gather(*(store.execute(each, reading) for each in scopes))
+        wire[0].break_answers("hold", 1000, "find")
+        with deadlines.within(settings.operation_timeout_seconds):
+            ended = await asyncio.gather(*(store.execute(each, reading) for each in scopes), return_exceptions=True)
+        sent = 1000 - wire[0].times
+        wire[0].leave()
+    assert {str(each) for each in ended} == {UNCHANGED}
+    assert 0 < sent < 2 * threads  # The store's own background work sends a few.
 
 
 @pytest.mark.slow

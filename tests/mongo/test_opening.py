@@ -37,7 +37,7 @@ async def test_a_name_that_nobody_knows_is_a_store_that_is_away_and_no_mistake_o
         await MongoBackend.open("mongodb+srv://user:passw0rd@no-such-host.invalid/x", Settings(), RealClock())
     assert str(caught.value) == (
         "The name service has no MongoDB at no-such-host.invalid, or does not answer. "
-        "Correct the URL's host, or try again."
+        "Nothing was written. Correct the URL's host, or try again."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
@@ -16,11 +17,12 @@ from pymongo.errors import OperationFailure
 
 from datastore.backends.mongo import MongoBackend
 from datastore.backends.mongo.polling import LOOK_SECONDS
+from datastore.backends.mongo.streams import StreamJournal
 from datastore.document import Interest, Place
 from datastore.errors import InvalidArgument, PastGone
 from datastore.models import Scope
 from datastore.operations import Notice, Notices, Watch
-from datastore.ports import Access, Logged, Renewal
+from datastore.ports import Access, Logged, Position, Renewal
 from datastore.service import watching
 from datastore.service.store import Store
 from datastore.settings import Settings
@@ -228,6 +230,31 @@ async def test_what_the_feed_tells_and_what_the_past_tells_are_the_same(fresh_ur
             followed[10].position,
         )
         assert (await store.engine.past(Interest(HERE, "k5", exact=True), head, 9))[0] == [followed[5]]
+
+
+async def test_what_is_written_while_the_past_is_read_is_told_once(
+    fresh_url: str, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = StreamJournal.head
+    later = itertools.count()
+
+    async def outrun(journal: StreamJournal, place: Place | None = None) -> Position:
+        reached = await head(journal, place)
+        await put(store, f"later{next(later)}")
+        return reached
+
+    async with host(fresh_url, driver) as store:
+        start = await store.engine.head()
+        made = await put(store, "first")
+        monkeypatch.setattr(StreamJournal, "head", outrun)
+        seen: list[Logged] = []
+        while len(seen) < 4:
+            found, start = await store.engine.past(Interest(HERE), start, 100)
+            seen += found
+    assert [(each.key, each.version) for each in seen] == [
+        *made,
+        *((f"later{turn}", "v1") for turn in range(len(seen) - 1)),
+    ]
 
 
 @pytest.mark.slow

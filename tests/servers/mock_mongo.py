@@ -117,7 +117,7 @@ class MockCollection:
         found: Mapping[str, Any] = await self._collection.index_information()
         return found
 
-    async def create_indexes(self, indexes: Sequence[IndexModel]) -> Any:
+    async def create_indexes(self, indexes: Sequence[IndexModel], **_options: Any) -> Any:
         """Create indexes, which change nothing here."""
         return await self._collection.create_indexes(list(indexes))
 

@@ -18,7 +18,7 @@ import subprocess
 import sysconfig
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -50,11 +50,13 @@ def mongod(cache_gigabytes: float = _CACHE_GIGABYTES) -> Iterator[str]:
 
 
 @contextmanager
-def own_mongod(oplog_megabytes: int = 512, cache_gigabytes: float = _CACHE_GIGABYTES) -> Iterator[str]:
+def own_mongod(
+    oplog_megabytes: int = 512, cache_gigabytes: float = _CACHE_GIGABYTES, parameters: Sequence[str] = ()
+) -> Iterator[str]:
     """Yield the URL of a server that nothing else talks to, for tests that disturb it."""
     with tempfile.TemporaryDirectory(prefix="datastore-mongod-") as folder:
-        process, url = _start(Path(folder), oplog_megabytes, cache_gigabytes)
-        stop = atexit.register(partial(_stop, process))
+        process, url = _start(Path(folder), oplog_megabytes, cache_gigabytes, parameters)
+        stop = atexit.register(partial(stop_process, process))
         try:
             yield url
         finally:
@@ -68,11 +70,11 @@ def standalone() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="datastore-mongod-") as folder:
         port, data = free_port(), Path(folder) / "data"
         data.mkdir()
-        process = _launch(_executable(Path(folder)), port, data)
+        process = launch(executable(Path(folder)), port, data)
         try:
             yield f"mongodb://127.0.0.1:{port}/?serverSelectionTimeoutMS={_START_SECONDS * 1000}"
         finally:
-            _stop(process)
+            stop_process(process)
 
 
 @contextmanager
@@ -112,24 +114,27 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _start(folder: Path, oplog_megabytes: int, cache_gigabytes: float) -> tuple[subprocess.Popen[bytes], str]:
+def _start(
+    folder: Path, oplog_megabytes: int, cache_gigabytes: float, parameters: Sequence[str]
+) -> tuple[subprocess.Popen[bytes], str]:
     """Start a server; another process may take the port in between, so there are several tries."""
-    binary = _executable(folder)
+    binary = executable(folder)
     for attempt in range(_TRIES):
         port, data = free_port(), folder / f"data{attempt}"
         data.mkdir()
-        replicated = ("--replSet", _NAME, "--oplogSize", str(oplog_megabytes))
-        process = _launch(binary, port, data, *replicated, cache_gigabytes=cache_gigabytes)
+        own = [f"--setParameter={each}" for each in parameters]
+        replicated = ("--replSet", _NAME, "--oplogSize", str(oplog_megabytes), *own)
+        process = launch(binary, port, data, *replicated, cache_gigabytes=cache_gigabytes)
         try:
             _make_primary(port)
         except PyMongoError:
-            _stop(process)
+            stop_process(process)
             continue
         return process, f"mongodb://127.0.0.1:{port}/?replicaSet={_NAME}"
     raise RuntimeError("mongod does not start; its last words:\n" + _last_words(data))
 
 
-def _executable(folder: Path) -> Path:
+def executable(folder: Path) -> Path:
     """Return mongod, executable: the wheel's own file where this user may run or mark it, else a copy."""
     found = Path(sysconfig.get_path("purelib")) / "fiftyone/db/bin/mongod"
     if not found.exists():
@@ -144,7 +149,7 @@ def _executable(folder: Path) -> Path:
     return found
 
 
-def _launch(
+def launch(
     binary: Path, port: int, data: Path, *replicated: str, cache_gigabytes: float = _CACHE_GIGABYTES
 ) -> subprocess.Popen[bytes]:
     listen = ["--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"]
@@ -170,7 +175,7 @@ def _make_primary(port: int) -> None:
         client.admin.command("ping")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop_process(process: subprocess.Popen[bytes]) -> None:
     """Stop the server, by force where it takes too long."""
     process.terminate()
     try:

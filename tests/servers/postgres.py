@@ -175,6 +175,13 @@ class Server:
             self.process.wait()
         self.process = None
 
+    def processes(self) -> list[int]:
+        """Return the numbers of the server's processes, its own first."""
+        assert self.process is not None
+        number = self.process.pid
+        children = Path(f"/proc/{number}/task/{number}/children").read_text()
+        return [number, *map(int, children.split())]
+
     def _answers(self) -> bool:
         assert self.process is not None
         waiting = [installed("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "1"]

@@ -32,7 +32,7 @@ def test_a_mongod_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch,
     broken.write_text("#!/bin/sh\necho broken\nexit 1\n", encoding="utf-8")
     broken.chmod(0o755)
     monkeypatch.delenv("DATASTORE_TEST_MONGO_URL", raising=False)
-    monkeypatch.setattr(mongo, "_executable", lambda _folder: broken)
+    monkeypatch.setattr(mongo, "executable", lambda _folder: broken)
     monkeypatch.setattr(mongo, "_START_SECONDS", 0.1)
     with pytest.raises(RuntimeError, match=r"(?s)mongod does not start.*broken"), mongo.mongod():
         pass

@@ -7,12 +7,12 @@ the case that a host cannot tell from a write that never happened. Each engine's
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Final, Literal, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-Fault = Literal["cut", "hold"]
+Fault = Literal["cut", "hold", "leave"]
 
 _CHUNK_BYTES: Final = 1 << 16
 _MONGO_OPTIONS: Final = "directConnection=true"
@@ -33,6 +33,7 @@ class Wire:
         self._connected = asyncio.Event()
         self._fault: Fault = "cut"
         self._sign: Callable[[bytes], bool] = lambda _chunk: False
+        self._is_gone = False
         self.listening = 0
         self.made = 0
         """How many connections were made over it."""
@@ -49,7 +50,7 @@ class Wire:
         await self._connected.wait()
 
     def break_when(self, fault: Fault, times: int, sign: Callable[[bytes], bool]) -> None:
-        """Break so many answers: `cut` closes the connection instead, `hold` never answers."""
+        """Break so many answers: `cut` closes the connection, `hold` never answers, `leave` closes every connection."""
         self._fault, self.times, self._sign = fault, times, sign
 
     def cut(self) -> None:
@@ -58,12 +59,24 @@ class Wire:
         for each in list(self._writers):
             each.close()
 
+    def leave(self) -> None:
+        """Close every connection, and each that is made from now on."""
+        self._is_gone = True
+        self.cut()
+
+    def come_back(self) -> None:
+        """Carry connections again."""
+        self._is_gone = False
+
     def reader(self) -> Callable[[bytes], None]:
         """Return what is shown all that the server says on a new connection."""
         return lambda _chunk: None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection until either side ends it."""
+        if self._is_gone:
+            writer.close()
+            return
         try:
             upstream_reader, upstream = await asyncio.open_connection(*self._server)
         except OSError:
@@ -97,6 +110,8 @@ class Wire:
             if broken.is_set():
                 if self._fault == "hold":
                     continue
+                if self._fault == "leave":
+                    self.leave()
                 break
             show(chunk)
             writer.write(chunk)
@@ -105,6 +120,14 @@ class Wire:
 
 
 W = TypeVar("W", bound=Wire)
+T = TypeVar("T")
+
+
+class Loop(Protocol):
+    """An event loop in another thread."""
+
+    def run(self, work: Awaitable[T]) -> T:
+        """Run a coroutine there and wait for it."""
 
 
 @asynccontextmanager
@@ -123,3 +146,14 @@ async def between(url: str, kind: type[W]) -> AsyncIterator[tuple[W, str]]:
         server.close()
         wire.cut()
         await server.wait_closed()
+
+
+@contextmanager
+def carried(loop: Loop, url: str, kind: type[W]) -> Iterator[tuple[W, str]]:
+    """As `between`, carried in the thread of a loop."""
+    carrying = between(url, kind)
+    made = loop.run(carrying.__aenter__())
+    try:
+        yield made
+    finally:
+        loop.run(carrying.__aexit__(None, None, None))

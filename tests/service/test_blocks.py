@@ -38,7 +38,7 @@ class Records:
         await asyncio.sleep(0)
         self.seconds += self.slow
         if self.away:
-            raise StoreUnavailable("The store did not answer in time; nothing was changed.")
+            raise StoreUnavailable("the store did not answer in time")
         self.answered.set()
         return [Stub(each, "v", NEVER, {}, 0) for each in found]
 

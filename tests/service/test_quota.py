@@ -119,7 +119,7 @@ async def test_an_override_that_cannot_be_read_refuses_writes(store: Store) -> N
     actor = Actor("@admin/x", "-", moment(store.clock.now()))
     await store.engine.apply(PLACE, [Write(digest("alice"), {"keys": "many"}, 9, "v", NEVER, {})], actor)
     store.quotas.overrides._found.clear()
-    with pytest.raises(StoreUnavailable, match="cannot be read, so nothing is written"):
+    with pytest.raises(StoreUnavailable, match=r"cannot be read\. Nothing was written"):
         await store.execute(scope(), one())
     await store.execute(scope("bob"), one())
 

@@ -167,5 +167,5 @@ async def test_nothing_new_may_use_a_store_that_is_closed() -> None:
 
     async with open_store("sqlite://") as store:
         pass
-    with pytest.raises(StoreUnavailable, match="Open it anew"):
+    with pytest.raises(StoreUnavailable, match="Open it again"):
         store.attach(Dependent())

@@ -253,6 +253,8 @@ async def test_a_damaged_page_says_that_the_store_cannot_be_read_and_not_how(url
     make(path, whole[: 4096 * (root - 1)] + b"\xff" * 4096 + whole[4096 * root :])
 
     store = await opened(url)
-    with pytest.raises(ConnectionError, match=r"^the store cannot be read or written now\. Try again\.$"):
+    with pytest.raises(
+        ConnectionError, match=r"^the store cannot be read or written now\. Nothing was written; try again\.$"
+    ):
         await store.scan(HERE, Span(), at(0))
     await store.aclose()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections import abc
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, Self
 
+from bson.codec_options import CodecOptions
 from pymongo import ReadPreference, WriteConcern
 
 from datastore.backends.migrations import migrate
 from datastore.backends.mongo import indexes, layouts, ledger, opening, restoring
-from datastore.backends.mongo.documents import UNDECODED
-from datastore.backends.mongo.driver import Client, Database, Listener
+from datastore.backends.mongo.documents import COMMANDS, UNDECODED
+from datastore.backends.mongo.driver import Client, Collection, Database, Listener
 from datastore.backends.mongo.erasing import Erasing
+from datastore.backends.mongo.indexing import Indexing
 from datastore.backends.mongo.inspection import Inspection
 from datastore.backends.mongo.polling import PollingJournal
 from datastore.backends.mongo.reservations import Charge, Reservations
@@ -42,18 +45,23 @@ class MongoBackend(Inspection, Erasing, Writer, ledger.Auditing):
     def __init__(
         self, database: Database, settings: Settings, *, collect_garbage: bool = True, transactions: bool = False
     ) -> None:
-        options: dict[str, Any] = {"codec_options": UNDECODED, "read_preference": ReadPreference.PRIMARY}
-        self._entries = database.get_collection(settings.mongo_collection, write_concern=DURABLE, **options)
-        self._counts = database.get_collection(settings.mongo_collection, write_concern=_COUNTED, **options)
-        self._audit = database.get_collection(
-            f"{settings.mongo_collection}.audit", write_concern=DURABLE, **options | {"codec_options": ledger.CODEC}
+        name = settings.mongo_collection
+
+        def collection(name: str, codec: CodecOptions[Any] = COMMANDS, durable: WriteConcern = DURABLE) -> Collection:
+            return database.get_collection(
+                name, codec_options=codec, write_concern=durable, read_preference=ReadPreference.PRIMARY
+            )
+
+        self._entries = collection(name, UNDECODED)
+        self._commands = collection(name)
+        self._counts = collection(name, durable=_COUNTED)
+        self._audit = collection(f"{name}.audit", ledger.CODEC)
+        self._layout = layouts.MongoLayoutRecord(collection(f"{name}_layout"), self._entries)
+        self._reservations = Reservations(
+            collection(f"{name}_counters"), self._entries, settings.operation_timeout_seconds
         )
-        counters = database.get_collection(f"{settings.mongo_collection}_counters", write_concern=DURABLE, **options)
-        layout = database.get_collection(
-            f"{settings.mongo_collection}_layout", write_concern=DURABLE, read_preference=ReadPreference.PRIMARY
-        )
-        self._layout = layouts.MongoLayoutRecord(layout, self._entries)
-        self._reservations = Reservations(counters, self._entries, settings.operation_timeout_seconds)
+        wanted = {name: indexes.wanted(collect_garbage=collect_garbage), f"{name}.audit": ledger.INDEXES}
+        self._indexing = Indexing(database, wanted, DURABLE, settings.connect_timeout_seconds)
         self._database = database
         self._seconds = settings.operation_timeout_seconds
         self._transactions = transactions
@@ -86,24 +94,34 @@ class MongoBackend(Inspection, Erasing, Writer, ledger.Auditing):
             backend._transactions = has_streams(hello)
             if has_streams(hello):
                 backend._journal = StreamJournal(database, settings)
-            await backend.prepare(opening.hosts(url))
+            patient = settings.model_copy(update={"mongo_driver": "pymongo"})
+            await backend.prepare(
+                opening.hosts(url), lambda: opening.connect(url, patient), replicated="setName" in hello
+            )
         except BaseException:
             await opening.close(client)
             raise
         backend._client = client
         return backend
 
-    async def prepare(self, at: str = "the given handle") -> None:
+    async def prepare(
+        self,
+        at: str = "the given handle",
+        connect: Callable[[], tuple[Client, Database]] | None = None,
+        *,
+        replicated: bool = False,
+    ) -> None:
         """Bring the store to the layout of this version, and make the indexes that are missing.
 
         Args:
             at: what messages call the server.
+            connect: makes a client that makes indexes; None: the given handle does.
+            replicated: whether the server is a replica set.
         """
         with opening.answering(at):
             settling = FRESH_SECONDS + self._seconds
             await migrate(self._layout, layouts.MIGRATIONS, f"the MongoDB store at {at}", settling)
-        await opening.index(self._entries, at, indexes.wanted(collect_garbage=self._collect_garbage))
-        await opening.index(self._audit, at, ledger.INDEXES)
+        await self._indexing.complete(at, connect, replicated=replicated)
 
     async def layout(self) -> Layout:
         """Return the layout that the store has; see `Engine.layout`."""
@@ -111,6 +129,7 @@ class MongoBackend(Inspection, Erasing, Writer, ledger.Auditing):
 
     async def aclose(self) -> None:
         """Release connections; idempotent. A handle that was given stays open."""
+        await self._indexing.aclose()
         await self._reservations.aclose()
         client, self._client = self._client, None
         if client is not None:
@@ -134,7 +153,7 @@ class MongoBackend(Inspection, Erasing, Writer, ledger.Auditing):
             quota,
             [Charge(place, each.key, each.size_bytes, sure=replace) for each in given],
             now,
-            lambda: restoring.restore(self._entries, place, given, now, replace=replace),
+            lambda: restoring.restore(self._commands, place, given, now, replace=replace),
             lambda left: len(left) == len(given),
         )
         return standing + left
@@ -144,7 +163,7 @@ class MongoBackend(Inspection, Erasing, Writer, ledger.Auditing):
         return await self._journal.head(place)
 
     def follow(
-        self, after: Position, watched: Callable[[], Collection[Place]]
+        self, after: Position, watched: Callable[[], abc.Collection[Place]]
     ) -> AsyncGenerator[tuple[list[Logged], Position], None]:
         """Give the changes of all owners as they come; see `Journal.follow`."""
         return self._journal.follow(after, watched)

@@ -17,7 +17,7 @@ from pymongo.errors import BulkWriteError
 from datastore.backends.mongo import errors, ranges, statements
 from datastore.backends.mongo.driver import Collection, Request
 from datastore.document import Place
-from datastore.errors import StoreUnavailable
+from datastore.errors import TOO_MANY_WRITERS, StoreUnavailable
 from datastore.operations import Applied, Outcome
 from datastore.ports import Actor, Change, Removal, Renewal, Write
 
@@ -72,7 +72,7 @@ class Batch:
                     self._wrote(write)
             writes = [write for index, write in enumerate(writes) if index in failed]
         if writes:
-            raise StoreUnavailable("Too many writers want the same key at once. Write it again.")
+            raise StoreUnavailable(TOO_MANY_WRITERS, may_have_written=self._begun)
 
     async def _single(self, change: Change) -> None:
         matched_before = self._changed

@@ -47,6 +47,9 @@ UNDECODED: Final[CodecOptions[RawBSONDocument]] = CodecOptions(
     document_class=RawBSONDocument, tz_aware=True, tzinfo=UTC, type_registry=_TYPES
 )
 """How collections are read; `plain` decodes."""
+COMMANDS: Final[CodecOptions[Document]] = CodecOptions(tz_aware=True, tzinfo=UTC)
+"""For statements whose answer the driver itself reads: with other options it finds neither labels nor write concern
+errors in the answer, and then does not retry."""
 _ANY: Final = _PLAIN.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
 
@@ -57,6 +60,11 @@ def plain(document: Mapping[str, Any]) -> Document:
     if b"$ref" in document.raw:
         return {name: _walk(value) for name, value in document.items()}
     return bson.decode(document.raw, _PLAIN)
+
+
+def number(found: float) -> int | float:
+    """Return a number that a command answered as a plain one."""
+    return int(found) if isinstance(found, Int64) else found
 
 
 def _walk(value: Any) -> Any:

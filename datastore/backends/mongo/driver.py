@@ -98,7 +98,7 @@ class Collection(Protocol):
     async def index_information(self) -> Mapping[str, Any]:
         """Return the indexes that stand, by name."""
 
-    async def create_indexes(self, indexes: Sequence[IndexModel]) -> Any:
+    async def create_indexes(self, indexes: Sequence[IndexModel], **options: Any) -> Any:
         """Create the indexes that are missing."""
 
 

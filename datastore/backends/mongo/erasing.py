@@ -23,6 +23,7 @@ class Erasing(Reader):
     """The part of the backend that takes a user away."""
 
     _entries: Collection
+    _commands: Collection
     _reservations: Reservations
 
     async def traces(self, user: str) -> Traces:
@@ -35,12 +36,13 @@ class Erasing(Reader):
 
     async def expunge(self, user: str) -> int:
         """Remove some of a user's documents, guards of absent keys included, then counters; see `Eraser.expunge`."""
-        with errors.translated(write=True):
+        with errors.translated(write=False):
             named = {"_id": 0, "namespace": 1, "key": 1}
             found = self._entries.find({"userId": user}, named, limit=_MOST, batch_size=_MOST, hint=indexes.LISTED)
             ids = [Place(user, str(each["namespace"])).id(str(each["key"])) for each in await found.to_list()]
-            if ids:
-                await self._entries.delete_many({"_id": {"$in": ids}, "userId": user})
+        if ids:
+            with errors.translated(write=True):
+                await errors.repeated(lambda: self._commands.delete_many({"_id": {"$in": ids}, "userId": user}))
         return len(ids) or await self._reservations.forget(user)
 
     async def disown(self, user: str, pseudonym: str) -> int:
@@ -57,9 +59,11 @@ class Erasing(Reader):
         return int(found[0]["number"]) if found else 0
 
     async def _renamed(self, field: str, user: str, pseudonym: str) -> int:
-        with errors.translated(write=True):
+        with errors.translated(write=False):
             found = self._entries.find({field: user}, {"_id": 1}, limit=_MOST, batch_size=_MOST)
             ids = [each["_id"] for each in await found.to_list()]
-            if ids:
-                await self._entries.update_many({"_id": {"$in": ids}, field: user}, {"$set": {field: pseudonym}})
+        if ids:
+            with errors.translated(write=True):
+                change = {"$set": {field: pseudonym}}
+                await errors.repeated(lambda: self._commands.update_many({"_id": {"$in": ids}, field: user}, change))
         return len(ids)

@@ -8,7 +8,8 @@ that is there (E11000) and nothing is done. A second statement then replaces wha
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
@@ -17,40 +18,49 @@ from datastore.backends.mongo import documents, errors, statements
 from datastore.backends.mongo.driver import Collection, Document
 from datastore.backends.mongo.refusals import refusal
 from datastore.document import Place
-from datastore.errors import StoreUnavailable
+from datastore.errors import TOO_MANY_WRITERS, StoreUnavailable
 from datastore.operations import Outcome
 from datastore.ports import Actor, Increment
 
 _MOST_TRIES: Final = 10
 
 
-async def increment(entries: Collection, place: Place, change: Increment, actor: Actor) -> Outcome:
-    """Add to a number; see `Backend.increment`."""
+async def increment(
+    commands: Collection, entries: Collection, place: Place, change: Increment, actor: Actor
+) -> Outcome:
+    """Add to a number; see `Backend.increment`.
+
+    Args:
+        commands: the collection, for statements whose answer the driver reads.
+        entries: the same, for reading what stands.
+        place: where it is.
+        change: how much.
+        actor: who adds.
+    """
     query, update = statements.increment(place, change, actor)
     start = change.initial + change.by
     at_zero = start == change.by and type(start) is type(change.by) and change.if_version is None
     for _ in range(_MOST_TRIES):
-        if (found := await _modify(entries, query, update, upsert=at_zero)) is not None:
-            return Outcome(applied=True, version=change.version, number=found["value"])
+        if (found := await _modify(commands, query, update, upsert=at_zero)) is not None:
+            return Outcome(applied=True, version=change.version, number=documents.number(found["value"]))
         if change.if_version is None:
             expired, creation = statements.begin(place, change.creation(start), actor)
-            if await _modify(entries, expired, creation, upsert=True, hint=statements.BY_ID) is not None:
+            if await _modify(commands, expired, creation, upsert=True, hint=statements.BY_ID) is not None:
                 return Outcome(applied=True, version=change.version, number=start)
         if (outcome := await refusal(entries, place, change, actor)) is not None:
             return outcome
-    raise StoreUnavailable("Too many writers want the same key at once. Write it again.")
+    raise StoreUnavailable(TOO_MANY_WRITERS)
 
 
 async def _modify(
-    entries: Collection, query: Document, update: Document, *, upsert: bool, hint: list[tuple[str, int]] | None = None
-) -> Document | None:
+    commands: Collection, query: Document, update: Document, *, upsert: bool, hint: list[tuple[str, int]] | None = None
+) -> Mapping[str, Any] | None:
     """Return the value that was written, or None where nothing was."""
     wanted = {"_id": 0, "value": 1}
     with errors.translated(write=True):
         try:
-            found = await entries.find_one_and_update(
+            return await commands.find_one_and_update(
                 query, update, projection=wanted, upsert=upsert, return_document=ReturnDocument.AFTER, hint=hint
             )
         except DuplicateKeyError:
             return None
-    return None if found is None else documents.plain(found)

@@ -76,7 +76,8 @@ class Auditing:
     async def remove(self, chain: str, until: int) -> None:
         """Remove the beginning of a chain of the audit log."""
         with errors.translated(write=True):
-            await self._audit.delete_many({"_id": {"$gte": row_id(chain, 0), "$lte": row_id(chain, until)}})
+            wanted = {"_id": {"$gte": row_id(chain, 0), "$lte": row_id(chain, until)}}
+            await errors.repeated(lambda: self._audit.delete_many(wanted))
 
     async def _rows(self, wanted: Document, order: list[tuple[str, int]], limit: int) -> list[Row]:
         with errors.translated(write=False):

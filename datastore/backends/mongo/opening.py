@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import pymongo
 from dns.exception import DNSException
-from pymongo import IndexModel
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import InvalidName, OperationFailure, PyMongoError
 
@@ -26,11 +25,9 @@ from datastore.errors import ConfigurationError, StoreUnavailable
 from datastore.settings import Settings
 
 DEFAULT_DATABASE: Final = "datastore"
-INDEXING_SECONDS: Final = 3600.0
-"""How long making a missing index may take on a large collection; a start waits for it."""
 CLOSING_SECONDS: Final = 2.0
-LONG_TRANSACTIONS: Final = 2
-"""How many deadlines of an operation a transaction may live before a start warns."""
+_TRANSACTION_SHARE: Final = 0.4
+"""What a transaction should live at most of an operation's deadline, so that others outlive one of a host that died."""
 
 _INDEX_CONFLICTS: Final = frozenset({85, 86})  # IndexOptionsConflict, IndexKeySpecsConflict
 _USER_REFUSED: Final = frozenset({13, 18, 8000})  # Unauthorized, AuthenticationFailed, AtlasError
@@ -85,24 +82,12 @@ async def _warn_of_long_transactions(database: Database, at: str, seconds: float
         found = await database.client.get_database("admin").command({"getParameter": 1, name: 1})
     except OperationFailure:
         return  # A router has no such setting, and a user may not be allowed to ask.
-    if found[name] > LONG_TRANSACTIONS * seconds:
+    if found[name] > seconds:
         _log.warning(
             "MongoDB at %s undoes an atomic operation of a host that died only after %d seconds; "
             "others wait for its keys until then. Start it with --setParameter %s=%d",
-            *(at, found[name], name, max(int(seconds), 1)),
+            *(at, found[name], name, max(int(seconds * _TRANSACTION_SHARE), 1)),
         )
-
-
-async def index(collection: Collection, at: str, wanted: Sequence[IndexModel]) -> None:
-    """Make the indexes that are missing.
-
-    Raises:
-        ConfigurationError: another index stands in the way.
-        StoreUnavailable: the server does not answer.
-    """
-    names = ", ".join(each.document["name"] for each in wanted)
-    with answering(at, names), pymongo.timeout(INDEXING_SECONDS):
-        await collection.create_indexes(list(wanted))
 
 
 async def close(made: Client) -> None:
@@ -125,7 +110,7 @@ def answering(at: str, names: str = "") -> Iterator[None]:
     except PyMongoError as error:
         if not isinstance(error, OperationFailure) or error.timeout:
             raise StoreUnavailable(
-                f"MongoDB at {at} does not answer. Start it, or correct the URL's host and port; nothing was changed."
+                f"MongoDB at {at} does not answer", advice="Start it, or correct the URL's host and port."
             ) from error
         raise _refusal(error, at, names) from error
 
@@ -140,12 +125,12 @@ def _refusal(error: OperationFailure, at: str, names: str) -> Exception:
             f"The MongoDB collection at {at} has an index like one of {names} with other options. "
             "Drop it; the next start makes it again."
         )
-    return StoreUnavailable(f"MongoDB at {at} failed with code {error.code}; its own log says why.")
+    return StoreUnavailable(f"MongoDB at {at} failed with code {error.code}", advice="Its own log says why.")
 
 
 def _not_found(at: str) -> StoreUnavailable:
     return StoreUnavailable(
-        f"The name service has no MongoDB at {at}, or does not answer. Correct the URL's host, or try again."
+        f"The name service has no MongoDB at {at}, or does not answer", advice="Correct the URL's host, or try again."
     )
 
 

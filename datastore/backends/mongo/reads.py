@@ -6,7 +6,7 @@ its values pass `PAGE_BYTES`; what the server has already sent beyond is dropped
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -89,8 +89,13 @@ class Reader:
 
     async def _aggregate(self, *stages: Document) -> list[Document]:
         with errors.translated(write=False):
-            cursor: Any = await maybe_await(self._entries.aggregate(list(stages)))
-            return [documents.plain(each) for each in await cursor.to_list(None)]
+            return [documents.plain(each) for each in await errors.repeated(lambda: aggregated(self._entries, stages))]
+
+
+async def aggregated(collection: Collection, stages: Sequence[Document]) -> list[Mapping[str, Any]]:
+    """Return all that a pipeline gives."""
+    cursor: Cursor = await maybe_await(collection.aggregate(list(stages)))
+    return await cursor.to_list(None)
 
 
 async def _page(cursor: Cursor, limit: int) -> tuple[list[Entry], bool]:

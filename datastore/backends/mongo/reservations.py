@@ -36,12 +36,13 @@ from functools import cached_property
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
-import pymongo
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
+from datastore import deadlines
 from datastore.backends.mongo import documents, errors
-from datastore.backends.mongo.driver import Collection, Document, maybe_await
+from datastore.backends.mongo.driver import Collection, Document
+from datastore.backends.mongo.reads import aggregated
 from datastore.backends.mongo.statements import BY_ID, LONG_AGO, live
 from datastore.document import Place
 from datastore.errors import DataStoreError, StoreUnavailable
@@ -50,8 +51,10 @@ from datastore.quotas import WHOLE, Amount, Quota
 
 T = TypeVar("T")
 
-LONGEST_SECONDS: Final = 10.0
-"""The longest that a write with a quota may take."""
+LONGEST_SECONDS: Final = 15.0
+"""The longest that a write with a quota may take: longer than a replica set is without a primary."""
+_SHARE: Final = 0.6
+"""What it may take of an operation's deadline, so that who waits for a mark to grow old has time left."""
 _MARGIN_SECONDS: Final = 2.0
 _LONGEST_PAUSE_SECONDS: Final = 0.05
 _PATIENCE: Final = 6
@@ -151,7 +154,7 @@ class Reservations:
         self._counters = counters
         self._entries = entries
         self._seconds = seconds
-        self._writing_seconds = min(seconds / 2, LONGEST_SECONDS)
+        self._writing_seconds = min(seconds * _SHARE, LONGEST_SECONDS)
         self._known: OrderedDict[str, str] = OrderedDict()
         self._settling: set[asyncio.Task[None]] = set()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -177,7 +180,7 @@ class Reservations:
             QuotaExceeded: there is no room; nothing was written.
             StoreUnavailable: nobody could say in time whether there is; nothing was written.
         """
-        with pymongo.timeout(self._seconds):
+        with deadlines.within(self._seconds):
             grows = any(each.size_bytes is not None for each in charges)
             if not grows:
                 return await write()
@@ -187,13 +190,13 @@ class Reservations:
 
     async def _counted(self, request: Request, write: Callable[[], Awaitable[T]], nothing: Callable[[T], bool]) -> T:
         await self._remember(request)
-        with pymongo.timeout(self._writing_seconds):
+        with deadlines.within(self._writing_seconds):
             if (reserved := await self._at_once(request)) is not None:
                 return await self._written(reserved, write, nothing)
-        until = asyncio.get_running_loop().time() + self._seconds
+        until = asyncio.get_running_loop().time() + deadlines.left()
         async with self._turn(request.owner, until):
             for attempt in itertools.count():
-                with pymongo.timeout(self._writing_seconds):
+                with deadlines.within(self._writing_seconds):
                     reserved = await self._at_once(request) or await self._when_alone(request, attempt)
                     if reserved is not None:
                         return await self._written(reserved, write, nothing)
@@ -223,7 +226,7 @@ class Reservations:
     async def forget(self, owner: str) -> int:
         """Remove an owner's counters, and return how many; they are made again where a write needs them."""
         with errors.translated(write=True):
-            return int((await self._counters.delete_many(_every(owner))).deleted_count)
+            return int((await errors.repeated(lambda: self._counters.delete_many(_every(owner)))).deleted_count)
 
     async def aclose(self) -> None:
         """Let settling end, for as long as a write may take."""
@@ -253,7 +256,8 @@ class Reservations:
     async def _close(self, owner: str) -> None:
         """Have the counters summed up anew; a sum that was made before does not count."""
         with errors.translated(write=False):
-            await self._counters.update_many(_every(owner), {"$set": {"closed": True}, "$inc": {"seq": 1}})
+            change = {"$set": {"closed": True}, "$inc": {"seq": 1}}
+            await errors.repeated(lambda: self._counters.update_many(_every(owner), change))
 
     async def _written(
         self,
@@ -280,7 +284,7 @@ class Reservations:
 
     async def _settled(self, reserved: Reservation, unused: Mapping[str, Amount]) -> None:
         """Take the mark away, and give back what was surely not used; what fails here grows old."""
-        with suppress(StoreUnavailable), pymongo.timeout(self._writing_seconds):
+        with suppress(StoreUnavailable), deadlines.within(self._writing_seconds):
             await self._send(_unmarked(reserved, unused))
 
     async def _at_once(self, request: Request) -> Reservation | None:
@@ -404,8 +408,7 @@ class Reservations:
 
     async def _aggregate(self, collection: Collection, *stages: Document) -> list[Document]:
         with errors.translated(write=False):
-            cursor = await maybe_await(collection.aggregate(list(stages)))
-            return [documents.plain(each) for each in await cursor.to_list()]
+            return [documents.plain(each) for each in await errors.repeated(lambda: aggregated(collection, stages))]
 
     async def _send(self, requests: Sequence[UpdateOne]) -> int:
         """Send statements in one command; return how many found their counter."""
@@ -433,7 +436,7 @@ def _unmarked(reserved: Reservation, unused: Mapping[str, Amount]) -> list[Updat
 
 
 def _undecided() -> StoreUnavailable:
-    return StoreUnavailable("Too many writers want the last room of a quota; nothing was written. Try again.")
+    return StoreUnavailable("too many writers want the last room of a quota")
 
 
 def _is_fresh(mark: Document, now: datetime) -> bool:

@@ -17,7 +17,7 @@ from datastore.backends.mongo import documents, errors, statements
 from datastore.backends.mongo.driver import Collection
 from datastore.document import Place
 from datastore.entry import Entry
-from datastore.errors import StoreUnavailable
+from datastore.errors import TOO_MANY_WRITERS, StoreUnavailable
 
 _MOST_TRIES: Final = 10
 
@@ -33,7 +33,7 @@ async def restore(
         if not left:
             return []
     if replace:
-        raise StoreUnavailable("Too many writers want the same keys at once. Restore again.")
+        raise StoreUnavailable(TOO_MANY_WRITERS, may_have_written=len(given) > 1)
     return [each.key for each in left]
 
 

@@ -18,7 +18,6 @@ from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from typing import Any, Final
 
 from bson.timestamp import Timestamp
-from pymongo.errors import AutoReconnect
 
 from datastore.backends.mongo import errors
 from datastore.backends.mongo.driver import Database, Document
@@ -57,12 +56,7 @@ class StreamJournal:
         """Return the time of the last write that a majority of the members has."""
         del place
         with errors.translated(write=False):
-            try:
-                hello = await self._database.command("hello")
-            except AutoReconnect as error:  # The driver repeats reads, but no commands.
-                if error.timeout:
-                    raise
-                hello = await self._database.command("hello")
+            hello = await errors.repeated(lambda: self._database.command("hello"))
         last = hello["lastWrite"]["majorityOpTime"]["ts"] if "lastWrite" in hello else hello["operationTime"]
         return _number(last), _LAST
 
@@ -101,9 +95,10 @@ class StreamJournal:
                     if change is not None and change.position > after and _is_meant(interest, change):
                         found.append(change)
                     if event is None and events.time >= head[0]:
-                        return found, max(head, after)
+                        # What was found may be later than the head: others write on meanwhile.
+                        return found, max((events.time, _LAST), after)
         except TimeoutError as error:
-            raise StoreUnavailable("the store did not find the changes in time. Watch again.") from error
+            raise StoreUnavailable("the store did not find the changes in time") from error
         finally:
             await events.close()
         return found, found[-1].position

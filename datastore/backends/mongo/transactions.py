@@ -26,10 +26,11 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from datastore import deadlines
 from datastore.backends.mongo import errors, statements
 from datastore.backends.mongo.driver import Collection, Request, Session, maybe_await
 from datastore.backends.mongo.refusals import refusal
-from datastore.errors import StoreUnavailable
+from datastore.errors import TOO_MANY_WRITERS, StoreUnavailable
 from datastore.operations import Applied, Outcome
 from datastore.ports import Actor, Increment, Step, Write
 
@@ -42,18 +43,22 @@ class Transaction:
     """One call of `atomic`.
 
     Args:
-        entries: the collection.
+        commands: the collection, for statements whose answer the driver reads.
+        entries: the same, for reading what stands.
         session: of the same client; whoever made it ends it.
         durable: how the commit is acknowledged.
         seconds: the deadline, from now.
     """
 
-    def __init__(self, entries: Collection, session: Session, durable: WriteConcern, seconds: float) -> None:
+    def __init__(
+        self, commands: Collection, entries: Collection, session: Session, durable: WriteConcern, seconds: float
+    ) -> None:
+        self._commands = commands
         self._entries = entries
         self._session = session
         self._durable = durable
         self._loop = asyncio.get_running_loop()
-        self._until = self._loop.time() + seconds
+        self._until = self._loop.time() + min(seconds, deadlines.left())
         self._committing = False
 
     async def run(self, steps: Sequence[Step], actor: Actor) -> Applied:
@@ -73,7 +78,7 @@ class Transaction:
                     return Applied(0, tuple(outcomes))
             await self._pause(attempt)
             attempt += 1
-        raise StoreUnavailable("Too many writers want the same keys at once; nothing was changed. Try again.")
+        raise StoreUnavailable(TOO_MANY_WRITERS)
 
     async def _try(self, requests: Sequence[Request]) -> int | None:
         """Return None when it is committed, else which request was refused, -1 where it is only to be tried again."""
@@ -83,7 +88,8 @@ class Transaction:
         except PyMongoError as error:
             if error.has_error_label(_TRANSIENT) and not error.timeout:
                 return -1
-            with errors.translated(write=self._committing):
+            # Once a commit was sent, an error that says "never sent" is about the one that was sent again.
+            with errors.translated(write=self._committing, begun=self._committing):
                 raise
 
     async def _attempt(self, requests: Sequence[Request]) -> int | None:
@@ -91,7 +97,7 @@ class Transaction:
             self._session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=self._durable)
         )
         try:
-            await self._entries.bulk_write(requests, ordered=True, session=self._session)
+            await self._commands.bulk_write(requests, ordered=True, session=self._session)
         except BaseException as error:
             if getattr(error, "timeout", False):
                 raise  # Out of time here; whoever ends the session undoes it.

@@ -10,7 +10,6 @@ from typing import Final
 
 import pymongo
 from pymongo import WriteConcern
-from pymongo.errors import AutoReconnect
 
 from datastore import values
 from datastore.backends.mongo import documents, errors, increments, ranges, statements
@@ -35,6 +34,7 @@ class Writer:
 
     _database: Database
     _entries: Collection
+    _commands: Collection
     _counts: Collection
     _seconds: float
     _transactions: bool
@@ -50,7 +50,7 @@ class Writer:
                 actor.quota,
                 _charges((place, each) for each in changes),
                 actor.now,
-                lambda: Batch(self._entries, place, actor).run(changes),
+                lambda: Batch(self._commands, place, actor).run(changes),
                 lambda answer: not any(answer.outcomes[number].applied for number in writes),
             )
         except QuotaExceeded:
@@ -72,7 +72,7 @@ class Writer:
             actor.quota,
             _charges([(place, increment)]),
             actor.now,
-            lambda: increments.increment(self._entries, place, increment, actor),
+            lambda: increments.increment(self._commands, self._entries, place, increment, actor),
             lambda answer: not answer.applied,
         )
 
@@ -101,25 +101,20 @@ class Writer:
     async def _transact(self, steps: Sequence[Step], actor: Actor) -> Applied:
         session = await maybe_await(self._database.client.start_session())
         try:
-            return await Transaction(self._entries, session, DURABLE, self._seconds).run(steps, actor)
+            transaction = Transaction(self._commands, self._entries, session, DURABLE, self._seconds)
+            return await transaction.run(steps, actor)
         finally:  # In a context of its own: when the deadline of the write has passed, it is still to be undone.
             await asyncio.create_task(metered(_ended(session)), context=Context())
 
     async def clear(self, place: Place, prefix: str, now: datetime) -> int:
         """Remove the live entries that have the prefix; return how many.
 
-        Where the connection broke it is sent a second time, and the number is then the least that went.
+        Where the connection broke it is sent again, and the number is then the least that went.
         """
         wanted = ranges.within(place, Span(prefix=prefix), now)
         with errors.translated(write=True):
-            try:
-                answer = await self._entries.delete_many(wanted)
-            except AutoReconnect as error:
-                if error.timeout:
-                    raise
-                with errors.translated(write=True, begun=True):
-                    answer = await self._entries.delete_many(wanted)
-            return int(answer.deleted_count)
+            answer = await errors.repeated(lambda: self._commands.delete_many(wanted))
+        return int(answer.deleted_count)
 
     async def record(self, accesses: Sequence[Access]) -> None:
         """Add reads to the entries they were made of; one that is gone or was created anew is left alone."""

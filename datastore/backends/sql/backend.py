@@ -30,7 +30,7 @@ from datastore.backends.sql.schema import to_ms
 from datastore.chain import Row
 from datastore.document import Interest, Place, Span
 from datastore.entry import Entry
-from datastore.errors import StoreUnavailable
+from datastore.errors import after
 from datastore.layout import Layout
 from datastore.operations import Applied, Outcome
 from datastore.ports import (
@@ -174,14 +174,10 @@ class SqlBackend:
         until = self._runner.deadline()
         total, removed = 0, self._runner.dialect.CLEAR_ROWS
         while removed == self._runner.dialect.CLEAR_ROWS:
-            try:
+            with after(total, f"{total:,} entries were removed"):
                 removed = await self._runner.run(
                     lambda job: writes.clear(job, place, prefix, to_ms(now)), writes=True, until=until
                 )
-            except StoreUnavailable as error:
-                if total:
-                    raise StoreUnavailable(f"only {total:,} entries were removed so far. Clear again.") from error
-                raise
             total += removed
         return total
 

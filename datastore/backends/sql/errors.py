@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Protocol
 
 from sqlalchemy.exc import DatabaseError, DBAPIError, InternalError, OperationalError
 
+from datastore import deadlines
 from datastore.backends.sql.dialect import Dialect
 from datastore.errors import StoreUnavailable
-
-NOTHING_WRITTEN: Final = "Nothing was written; try again."
-MAYBE_WRITTEN: Final = "The write may have happened: read before you repeat it."
-NOTHING_READ: Final = "Try again."
 
 
 class Stopped(Exception):  # noqa: N818 - never leaves this package
@@ -36,8 +33,8 @@ class Attempt(Protocol):
         """Whose errors it meets."""
 
     @property
-    def fate(self) -> str:
-        """What became of it, and what to do next."""
+    def uncertain(self) -> bool:
+        """Whether a write may have happened."""
 
 
 @contextmanager
@@ -50,7 +47,7 @@ def translated(attempt: Attempt) -> Iterator[None]:
     try:
         yield
     except Stopped as error:
-        raise unavailable("the store did not answer in time", attempt) from error
+        raise unavailable(deadlines.TOO_LATE, attempt) from error
     except Refused as error:
         raise unavailable("the store cannot be reached now", attempt) from error
     except DBAPIError as error:
@@ -61,7 +58,7 @@ def translated(attempt: Attempt) -> Iterator[None]:
 
 def unavailable(trouble: str, attempt: Attempt) -> StoreUnavailable:
     """Return the error that says what happened and what became of the operation."""
-    return StoreUnavailable(f"{trouble}. {attempt.fate}")
+    return StoreUnavailable(trouble, may_have_written=attempt.uncertain)
 
 
 def _passing(error: DBAPIError) -> bool:

@@ -20,7 +20,7 @@ from datastore.backends.sql.runner import Job
 from datastore.backends.sql.schema import entries, to_ms
 from datastore.backends.sql.writes import KEPT, SET, added
 from datastore.document import Place
-from datastore.errors import StoreUnavailable
+from datastore.errors import TOO_MANY_WRITERS, StoreUnavailable
 from datastore.operations import Outcome
 from datastore.ports import Actor, Increment
 
@@ -74,7 +74,7 @@ async def inside(job: Job, place: Place, change: Increment, actor: Actor) -> int
         here = {"at_id": place.id(change.key), "at_now": to_ms(actor.now)}
         if (row := (await job.execute(STANDING, here)).first()) is not None:
             return await _add(job, place, change, actor, row)
-    raise StoreUnavailable("Too many writers want the same key at once. Write it again.")
+    raise StoreUnavailable(TOO_MANY_WRITERS)
 
 
 async def _at_once(job: Job, place: Place, change: Increment, actor: Actor) -> int | float | None:

@@ -32,15 +32,9 @@ from sqlalchemy import CursorResult, Executable
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from datastore import deadlines
 from datastore.backends.sql.dialect import Dialect, Lane
-from datastore.backends.sql.errors import (
-    MAYBE_WRITTEN,
-    NOTHING_READ,
-    NOTHING_WRITTEN,
-    Stopped,
-    translated,
-    unavailable,
-)
+from datastore.backends.sql.errors import Stopped, translated, unavailable
 from datastore.errors import NotSupported
 from datastore.metering import ACCOUNT, metered
 from datastore.queue import Turns
@@ -79,13 +73,6 @@ class Job:
     def dialect(self) -> Dialect:
         """What is the engine's own."""
         return self._dialect
-
-    @property
-    def fate(self) -> str:
-        """What became of it, and what to do next."""
-        if not self._writes:
-            return NOTHING_READ
-        return MAYBE_WRITTEN if self.uncertain else NOTHING_WRITTEN
 
     @property
     def stopped(self) -> bool:
@@ -215,8 +202,8 @@ class Runner:
         self._closing: asyncio.Task[None] | None = None
 
     def deadline(self, seconds: float | None = None) -> float:
-        """Return the end of an operation that begins now, by the loop's clock."""
-        return asyncio.get_running_loop().time() + (self.seconds if seconds is None else seconds)
+        """Return the end of an operation that begins now, or has an earlier deadline already, by the loop's clock."""
+        return asyncio.get_running_loop().time() + min(self.seconds if seconds is None else seconds, deadlines.left())
 
     async def run(self, work: Work[T], *, writes: bool, until: float | None = None) -> T:
         """Do the work on a connection of its own, in its turn and before its deadline.
@@ -242,7 +229,7 @@ class Runner:
             except TimeoutError as error:
                 if task is not None and await _ended(job, task):
                     return task.result()
-                raise unavailable("the store did not answer in time", job) from error
+                raise unavailable(deadlines.TOO_LATE, job) from error
             except asyncio.CancelledError:
                 if task is not None:
                     await _ended(job, task)

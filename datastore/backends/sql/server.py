@@ -161,8 +161,8 @@ def _explained(at: str, error: BaseException) -> Exception | None:
     if not isinstance(error, StoreUnavailable):
         return None
     return StoreUnavailable(
-        f"PostgreSQL at {at} does not answer, or cannot be written. Start it, or correct the URL's host and port; "
-        "nothing was changed."
+        f"PostgreSQL at {at} does not answer, or cannot be written",
+        advice="Start it, or correct the URL's host and port.",
     )
 
 

@@ -1,0 +1,123 @@
+"""One deadline for an operation, counted from its start, whatever steps it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import math
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final, cast
+
+import pytest
+
+from datastore import Limits, Scope, Settings, deadlines
+from datastore.assembly import SystemClock, open_engine
+from datastore.errors import StoreUnavailable
+from datastore.operations import Apply, Clear, Copy, Count, Get, GetUsage, Incr, Namespaces, Operation, Put, Scan, Watch
+from datastore.ports import Engine
+from datastore.service.audit import Audit
+from datastore.service.store import Store
+
+LIMITED: Final = Scope(user="alice", agent="writer", limits=Limits(user_keys=100))
+PUT: Final = Put(key="k", value=1, metadata={"source": "crm"})
+OPERATIONS: Final[list[Operation]] = [
+    Apply(namespace="n", mutations=(PUT,)),
+    Apply(namespace="n", mutations=(PUT, Put(key="l", value=1, metadata={"a": 1}))),
+    Apply(namespace="n", mutations=(Incr(key="n", by=1),)),
+    Apply(namespace="n", mutations=(Put(key="k", value=1), Put(key="l", value=1)), atomic=True),
+    Get(namespace="n", keys=("k",)),
+    Scan(namespace="n"),
+    Namespaces(),
+    Count(namespace="n"),
+    GetUsage(),
+    Copy(namespace="n", target="m"),
+    Watch(namespace="n"),
+    Clear(namespace="n"),
+]
+
+
+class Noting:
+    """An engine that notes the deadline of each call."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.noted: list[float] = []
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._engine, name)
+        if not asyncio.iscoroutinefunction(found) or name == "aclose":
+            return found
+
+        @functools.wraps(found)
+        async def noting(*given: Any, **named: Any) -> Any:
+            self.noted.append(deadlines._until.get())
+            return await found(*given, **named)
+
+        return noting
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> Engine:
+    return await open_engine(f"sqlite:///{tmp_path / 'store.db'}", Settings(), SystemClock())
+
+
+@pytest.fixture
+async def noting(engine: Engine) -> Noting:
+    return Noting(engine)
+
+
+@pytest.fixture
+async def store(noting: Noting) -> AsyncIterator[Store]:
+    engine = cast("Engine", noting)
+    clock = SystemClock()
+    opened = Store(engine, clock=clock, limits=Limits(user_bytes=1000), audit=Audit(engine, clock, "all"))
+    yield opened
+    await opened.aclose()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: type(each).__name__)
+async def test_all_steps_of_an_operation_have_the_deadline_of_its_start(
+    store: Store, noting: Noting, operation: Operation
+) -> None:
+    await store.execute(LIMITED, Apply(namespace="n", mutations=(Put(key="k", value=0),)))
+    noting.noted.clear()
+
+    await store.execute(LIMITED, operation)
+
+    own = [each for each in noting.noted if each != math.inf]  # What works for all users has no operation's deadline.
+    assert own
+    assert len(set(own)) == 1
+
+
+async def test_what_works_for_all_users_outlives_the_operation_that_began_it(store: Store, noting: Noting) -> None:
+    with deadlines.within(0.001), pytest.raises(StoreUnavailable):
+        await store.execute(LIMITED, Get(namespace="n", keys=("k",)))
+    await store.audit.flush()
+    noting.noted.clear()
+
+    await store.execute(LIMITED, Get(namespace="n", keys=("k",)))
+    await store.audit.flush()
+
+    assert noting.noted
+
+
+async def test_an_earlier_deadline_stays() -> None:
+    with deadlines.within(10):
+        outer = deadlines._until.get()
+        with deadlines.within(20):
+            assert deadlines._until.get() == outer
+        with deadlines.within(5):
+            assert deadlines._until.get() < outer
+        assert deadlines._until.get() == outer
+    assert deadlines.left() == math.inf
+
+
+async def test_who_waits_for_shared_work_leaves_it_running_at_the_deadline() -> None:
+    done = asyncio.Event()
+    task = asyncio.create_task(done.wait())
+    with deadlines.within(0.01), pytest.raises(StoreUnavailable, match="did not answer in time"):
+        await deadlines.wait_for(task)
+    assert not task.done()
+    done.set()
+    assert await task
