@@ -1,6 +1,6 @@
 # Every target sets up what it needs on a bare machine; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow nightly lint check bench bench-scale bench-sandbox bench-archive format clean
+.PHONY: help setup demo test test-slow test-faults nightly lint check bench bench-scale bench-sandbox bench-archive format clean
 python := .venv/bin/python
 pytest := $(python) -m pytest --durations 20
 # On a small machine two more processes than processors, because some tests wait.
@@ -17,12 +17,15 @@ demo: ## run agents of two users side by side over real source files
 	@.ci/bootstrap demo
 	@$(python) docs/examples/demo.py
 
-test: setup ## run the tests on every backend, but the slow and the nightly ones
-	@$(pytest) $(abreast) -m "not slow and not nightly"
+test: setup ## run the tests on every backend, but the slow ones, those of faults and the nightly ones
+	@$(pytest) $(abreast) -m "not slow and not faults and not nightly"
 
 test-slow: setup ## run the slow tests: many processes, long examples, a full machine
 	@$(pytest) $(abreast) -m "slow and not alone and not nightly"
 	@$(pytest) -m "alone and not nightly"
+
+test-faults: setup ## break servers under hosts at work, and check what the hosts were told
+	@$(pytest) --numprocesses 2 --dist loadscope --no-loadscope-reorder -m faults
 
 nightly: setup ## run the long proofs: thousands of sequences, kills at every moment
 	@$(pytest) $(abreast) -m "nightly and not alone"
@@ -34,7 +37,7 @@ lint: setup ## ruff, strict types, import contracts
 	@$(python) -m mypy
 	@.venv/bin/lint-imports
 
-check: lint test test-slow ## all of CI: lint and every test but the nightly ones
+check: lint test test-slow test-faults ## all of CI: lint and every test but the nightly ones
 
 bench: ## time the store beside bare drivers; only=, peers=1, json=
 	@.ci/bootstrap $(if $(peers),peers,test)

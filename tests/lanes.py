@@ -1,7 +1,8 @@
 """The order in which tests run, and which process runs which.
 
 Tests are marked by what they cost. Unmarked ones are `make test`; those marked `slow` are `make test-slow`, of which
-those marked `alone` run one after the other, since they fill the machine; those marked `nightly` are `make nightly`.
+those marked `alone` run one after the other, since they fill the machine; those marked `faults`, which break servers,
+are `make test-faults`; those marked `nightly` are `make nightly`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ LONGEST = (
     "processes/test_quotas.py",
     "admin/test_run.py",
     "admin/test_archive.py",
+    "faults/test_histories.py",
 )
 """The files that take longest, started first; the number of their tests does not show it."""
 ON_ONE_ENGINE = (
@@ -44,6 +46,8 @@ SPLIT = (
     "docs/test_cross_agent.py",
     "docs/test_pages.py",
     "docs/test_queue.py",
+    "faults/test_fates.py",
+    "faults/test_histories.py",
     "sandbox/test_remedies.py",
 )
 """Files whose long tests share nothing, so that processes take single tests. Other files go to one as a whole."""

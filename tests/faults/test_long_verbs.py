@@ -1,0 +1,68 @@
+"""Verbs of several pages, and all or nothing, while the primary changes or the caller is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from datastore import open_store
+from sandbox.guest.verbs import AsyncDataStore
+from tests.faults.nemesis import Breakable
+from tests.faults.wires import BOUND_SECONDS, ENGINES, MANY, agent, settings
+
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("forgetful_driver")]
+
+
+async def test_lists_are_complete_while_the_primary_changes(replica_set: Breakable) -> None:
+    async with asyncio.timeout(BOUND_SECONDS), open_store(replica_set.url) as store:
+        with agent(store, "lists") as data_store:
+            here = data_store.aio
+            failing = asyncio.create_task(_fail_over_twice(replica_set))
+            turns = 0
+            while not failing.done() or not turns:
+                there = here.use_namespace(f"copy{turns}")
+                assert await here.set_many(MANY) == len(MANY)
+                assert await here.list_keys() == list(MANY)
+                assert await here.get_all() == MANY
+                assert [key async for key in here.keys(reverse=True)] == list(MANY)[::-1]
+                assert await here.get_many(MANY) == MANY
+                assert await here.copy_to(f"copy{turns}") == len(MANY)
+                assert await there.count() == len(MANY)
+                assert await there.delete_many(MANY) <= len(MANY)
+                assert await there.list_keys() == []
+                turns += 1
+            await failing
+
+
+async def _fail_over_twice(replica_set: Breakable) -> None:
+    for _ in range(2):
+        await asyncio.to_thread(replica_set.faults["step down"])
+        await asyncio.sleep(1)
+
+
+Batch = Callable[[AsyncDataStore, int], Awaitable[Any]]
+
+
+async def _commit(store: AsyncDataStore, number: int) -> None:
+    async with store.atomic() as changes:
+        for key in "abc":
+            changes.set(key, number)
+
+
+@pytest.mark.parametrize("engine", ["sqlite", *ENGINES])
+async def test_a_cancelled_atomic_is_made_whole_or_not_at_all(engine: str, url: str) -> None:
+    async with asyncio.timeout(BOUND_SECONDS), open_store(url, settings=settings(engine)) as store:
+        with agent(store) as data_store:
+            for number in range(40):
+                task = asyncio.create_task(_commit(data_store.aio, number))
+                await asyncio.sleep(number / 4000)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                found = await data_store.aio.get_many(["a", "b", "c"])
+                assert len(set(found.values())) <= 1
+                assert len(found) in (0, 3)
+            await _commit(data_store.aio, -1)
+            assert set((await data_store.aio.get_all()).values()) == {-1}
