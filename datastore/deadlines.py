@@ -19,12 +19,12 @@ from datastore.errors import StoreUnavailable
 _until: Final[ContextVar[float]] = ContextVar("datastore_deadline", default=math.inf)
 
 TIMEOUT_SECONDS: Final = 25.0
-"""How long an operation may take where a host sets nothing else. A MongoDB replica set is without a primary for about
-10 seconds when its primary is gone, so an operation outlives one failover."""
+"""The default deadline of an operation. A MongoDB replica set has no primary for about 10 seconds after it lost one, so
+an operation outlives one failover."""
 TOO_LATE: Final = "the store did not answer in time"
-"""What an error says has happened when the deadline has passed."""
+"""The trouble that an error names when the deadline has passed."""
 TOO_SLOW: Final = "the store answers too slowly to decide what is allowed"
-"""What it says where an answer was too old to act on when it came, time after time."""
+"""The trouble where each answer was too old to act on when it came."""
 
 
 class within:  # noqa: N801 - a context manager that is written as a call

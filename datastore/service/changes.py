@@ -33,7 +33,7 @@ LINGER_SECONDS: Final = 30.0
 """How long the feed goes on when nobody watches any more."""
 _RETRY_SECONDS: Final = 0.5
 _TELLING_SECONDS: Final = 5.0
-"""How long a feed that was not heard of is waited for; one that works tells something twice a second."""
+"""The longest wait for a feed that has been silent; one that works tells something twice a second."""
 _CATCHING_UP: Final = 4
 """Watchers that read the engine's past at the same time; it may be long."""
 

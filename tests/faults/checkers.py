@@ -1,4 +1,4 @@
-"""What a history and what stands at its end must have to do with each other. Each checker returns what is wrong.
+"""Checkers of a history against what stands at its end. Each returns what is wrong.
 
 Theory of operation: an operation that was acknowledged happened, one that says that nothing was written did not, and of
 one that may have been written either is right, once. Checkers are pure, and tested on histories with planted lies.
@@ -39,7 +39,7 @@ def writes(history: History, state: State) -> list[str]:
             if each.outcome == "failed" and stands is not None:
                 wrong.append(f"{key} stands, although: {each.said}")
             if stands not in (None, value):
-                wrong.append(f"{key} holds {stands!r}, which nobody wrote")
+                wrong.append(f"{key} holds {stands!r}, which no one wrote")
     return _lines(wrong)
 
 
@@ -85,7 +85,7 @@ def claims(history: History, state: State) -> list[str]:
         if holder is not None and holder not in [*winners, *may]:
             wrong.append(f"{key} is held by {holder}, who was told that it did not win")
         if holder is None and any(each.outcome == "ok" for each in tried):
-            wrong.append(f"{key} was refused to all, and nobody has it")
+            wrong.append(f"{key} was refused to all, and no one has it")
     return _lines(wrong)
 
 

@@ -1,4 +1,4 @@
-"""What workers did, written down as they do it, so that also a killed one's last operation is known.
+"""Histories of workers, written down as they work, so that also a killed one's last operation is known.
 
 An operation is `ok`, `failed` (surely nothing was written) or `unknown` (it may have been). Which of them an error
 means is read from its text, as an agent reads it; a text that says neither is a mistake by itself. What a worker did
@@ -86,7 +86,7 @@ class Recorder:
         self._write({"number": number, **end})
 
     def note(self, role: str, **facts: Any) -> None:
-        """Record something that is no operation of its own."""
+        """Record something that the store is not asked for."""
         with self.operation(role, **facts):
             pass
 

@@ -58,7 +58,7 @@ def _cut(loop: Loop, wires: Sequence[Wire]) -> None:
 
 
 def _partition(loop: Loop, wire: Wire) -> None:
-    """Let nobody reach what is behind a wire for a while."""
+    """Refuse all that is sent over a wire, for a while."""
     _call(loop, wire.leave)
     time.sleep(LONG_SECONDS)
     _call(loop, wire.come_back)

@@ -85,7 +85,7 @@ class Crew:
             assert each.wait(WAIT_SECONDS) == 0
 
     def fire(self) -> None:
-        """End whoever is left, where a test failed."""
+        """End the processes that are left, where a test failed."""
         for each in (*self.workers, *self.watchers):
             _end(each)
 

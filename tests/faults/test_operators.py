@@ -1,4 +1,4 @@
-"""What operators decide holds while a store breaks: blocks, quotas, erasures, and the record of who did what."""
+"""Operators' decisions hold while a store breaks: blocks, quotas, erasures, and the record of who did what."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class SkewedClock:
 
 
 class Host:
-    """What the roles of one worker share."""
+    """The state that the roles of one worker share."""
 
     def __init__(self, store: Store, name: str, recorder: Recorder, seconds: float) -> None:
         self.store = store

@@ -15,7 +15,7 @@ Mode = dict[str, int] | str
 
 @dataclass
 class Failures:
-    """How many commands were failed; known at the end."""
+    """The number of commands that were failed; known at the end."""
 
     made: int = 0
 

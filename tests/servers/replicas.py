@@ -1,6 +1,6 @@
 """A MongoDB replica set of three members, each of which a test may kill, stop, wake and start again.
 
-Elections take two seconds instead of ten. Nothing here is shared: whoever makes a set disturbs nobody else.
+Elections take two seconds instead of ten. Each test makes a set of its own, so it disturbs no other.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from datastore.backends.mongo import indexes, opening
 from datastore.backends.mongo.driver import Client, Database
 
 INDEXING_SECONDS: Final = 3600.0
-"""How long an index may take on a large collection."""
+"""The longest that an index may take, on a large collection."""
 _TELLING_SECONDS: Final = 10.0
 
 _log = logging.getLogger("datastore.mongo")

@@ -27,7 +27,7 @@ from datastore.settings import Settings
 DEFAULT_DATABASE: Final = "datastore"
 CLOSING_SECONDS: Final = 2.0
 _TRANSACTION_SHARE: Final = 0.4
-"""What a transaction should live at most of an operation's deadline, so that others outlive one of a host that died."""
+"""The share of a deadline that a transaction should live at most, so that others outlive one of a host that died."""
 
 _INDEX_CONFLICTS: Final = frozenset({85, 86})  # IndexOptionsConflict, IndexKeySpecsConflict
 _USER_REFUSED: Final = frozenset({13, 18, 8000})  # Unauthorized, AuthenticationFailed, AtlasError

@@ -54,7 +54,7 @@ T = TypeVar("T")
 LONGEST_SECONDS: Final = 15.0
 """The longest that a write with a quota may take: longer than a replica set is without a primary."""
 _SHARE: Final = 0.6
-"""What it may take of an operation's deadline, so that who waits for a mark to grow old has time left."""
+"""Its share of an operation's deadline, so that a write that waits for a mark to grow old has time left."""
 _MARGIN_SECONDS: Final = 2.0
 _LONGEST_PAUSE_SECONDS: Final = 0.05
 _PATIENCE: Final = 6
