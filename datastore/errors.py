@@ -173,8 +173,13 @@ _MAYBE_WRITTEN: Final = "The write may have happened"
 TOO_MANY_WRITERS: Final = "too many writers want the same keys at once"
 NOTHING_WRITTEN: Final = f"{_NOTHING_WRITTEN}; try again."
 MAYBE_WRITTEN: Final = f"{_MAYBE_WRITTEN}: read before you repeat it."
-_REST_NOT_WRITTEN: Final = "Of the rest nothing was written; send it again."
-_REST_MAYBE_WRITTEN: Final = "Some of the rest may have been written: read before you repeat it."
+_OF_THE_REST: Final = {
+    NOTHING_WRITTEN: "Of the rest nothing was written; send it again.",
+    MAYBE_WRITTEN: "Some of the rest may have been written: read before you repeat it.",
+    f"{_NOTHING_WRITTEN}.": "Of the rest nothing was written.",
+    f"{_MAYBE_WRITTEN}.": "Some of the rest may have been written.",
+}
+"""The sentences about a write, and what they become where a part was done before."""
 
 
 class StoreUnavailable(DataStoreError, ConnectionError):  # noqa: N818
@@ -210,12 +215,12 @@ class RunLimitExceeded(DataStoreError):  # noqa: N818
 
 
 class ToolError(DataStoreError):
-    """A tool of the host failed. Fields: tool."""
+    """A tool of the host failed. Fields: tool, may_have_written (as an error of the store says that ended it)."""
 
     code = "tool_error"
 
-    def __init__(self, tool: str, message: str) -> None:
-        super().__init__(f"{tool}: {message}", tool=tool)
+    def __init__(self, tool: str, message: str, *, may_have_written: bool = False) -> None:
+        super().__init__(f"{tool}: {message}", tool=tool, may_have_written=may_have_written)
 
 
 class ConfigurationError(DataStoreError, ValueError):
@@ -254,8 +259,10 @@ def after(done: int, said: str) -> Iterator[None]:
     except DataStoreError as error:
         if not done:
             raise
-        reason = error.message.replace(NOTHING_WRITTEN, _REST_NOT_WRITTEN).replace(MAYBE_WRITTEN, _REST_MAYBE_WRITTEN)
-        fields = {**error.fields, "done": done, "may_have_written": True}
+        reason = error.message
+        for said_alone, said_of_the_rest in _OF_THE_REST.items():
+            reason = reason.replace(said_alone, said_of_the_rest)
+        fields = {**error.fields, "done": done + error.fields.get("done", 0), "may_have_written": True}
         # Another error, because others may wait for the same answer.
         raise from_dict({"code": error.code, "message": f"{said}; then: {reason}", "fields": fields}) from error
 

@@ -40,8 +40,7 @@ class Hosted:
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._serve(url, scope, settings)), name="datastore connection"
         )
-        _exit.add(self)
-        self._thread.start()
+        _exit.add(self, self._thread)
         self.socket = self._begun.result()
 
     async def _serve(self, url: str | None, scope: Scope, settings: Settings | None) -> None:
@@ -161,12 +160,14 @@ class _Exit:
         threading._register_atexit(self._close)  # type: ignore[attr-defined]  # noqa: SLF001
         os.register_at_fork(after_in_child=self._forget)
 
-    def add(self, host: Hosted) -> None:
+    def add(self, host: Hosted, thread: threading.Thread) -> None:
+        """Start a host's thread, and close the host at the end."""
         with self._lock:
             if self._has_ended:
                 raise NotSupported(
                     "the main thread has ended, and connections end with it. Let it wait for this one: thread.join()."
                 )
+            thread.start()
             self._hosts.add(host)
 
     def _forget(self) -> None:

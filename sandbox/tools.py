@@ -86,7 +86,7 @@ class ToolBox:
             answer = await self._invoke(function, args, {**kwargs, **given})
             return pack_value({"value": values.plain(answer, "result")})
         except DataStoreError as error:
-            raise ToolError(_shown(reference), error.message) from error
+            raise ToolError(_shown(reference), error.message, may_have_written=error.may_have_written) from error
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise

@@ -151,7 +151,8 @@ async def load(store: Store, arrival: Arrival, progress: Progress) -> Restored:
         if limits is not None:
             await quotas.replace_all(store, arrival.owner, limits)
         for chunk in _chunks(Reader(again, arrival.name).entries()):
-            await _restore(store, arrival, chunk, done)
+            with errors.after(int(done.limits), "the quota was set"):
+                await _restore(store, arrival, chunk, done)
             progress(len(chunk))
     return done
 
@@ -235,7 +236,8 @@ async def _restore(store: Store, arrival: Arrival, chunk: list[Entry], done: Res
     done.restored += len(live) - len(standing)
     done.bytes += sum(each.size_bytes for each in live if each.key not in standing)
     left = [each for each in live if each.key in standing]
-    found = await store.engine.peek(place, [each.key for each in left], now) if left else []
+    with errors.after(done.restored, f"{done.restored:,} entries were written"):
+        found = await store.engine.peek(place, [each.key for each in left], now) if left else []
     versions = {each.key: each for each in found}
     unchanged = _unchanged(arrival, left, versions, f"{done.restored:,} entries were written before")
     done.unchanged += unchanged

@@ -18,7 +18,7 @@ from admin.actions.audit_check import ERASE, PRUNE, PRUNED, Check, Finding, to_n
 from admin.actions.subject import operator_name
 from datastore.chain import Deed, Head, Row, row_id
 from datastore.document import moment
-from datastore.errors import InvalidArgument
+from datastore.errors import InvalidArgument, after
 from datastore.models import OPERATOR, Model
 from datastore.ports import Look
 from datastore.service.store import Store
@@ -121,18 +121,24 @@ async def prune(store: Store, before: datetime) -> int:
     """
     if moment(store.clock.now()) - before < LEAST_AGE:
         raise InvalidArgument("rows younger than a day may still be gone on from. Give an age of a day or more.")
-    removed = 0
-    async for part in _old(store, before):
-        if not part.removable:
-            continue
-        if not removed:
-            await store.audit.announce(_announcement(PRUNE, PRUNED, to_number(before)))
-        last = part.rows[-1]
-        if not part.ends:
-            await store.engine.empty([last], PRUNED)
-        await store.engine.remove(last.chain, last.seq - (not part.ends))
+    removed, parts = 0, _old(store, before)
+    while True:
+        with after(removed, f"{removed:,} rows were removed"):
+            if (part := await anext(parts, None)) is None:
+                return removed
+            if part.removable:
+                await _remove(store, part, before, is_first=not removed)
         removed += part.removable
-    return removed
+
+
+async def _remove(store: Store, part: _Part, before: datetime, *, is_first: bool) -> None:
+    if is_first:
+        await store.audit.announce(_announcement(PRUNE, PRUNED, to_number(before)))
+    last = part.rows[-1]
+    if not part.ends:
+        await store.engine.empty([last], PRUNED)
+    with after(int(not part.ends), "a row was emptied"):
+        await store.engine.remove(last.chain, last.seq - (not part.ends))
 
 
 async def forget(store: Store, user: str, pseudonym: str) -> int:

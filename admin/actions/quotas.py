@@ -9,7 +9,7 @@ from typing import Final
 from admin.actions.subject import NotFound, Owner, scope
 from datastore.chain import Deed
 from datastore.document import moment
-from datastore.errors import InvalidArgument
+from datastore.errors import InvalidArgument, after
 from datastore.quotas import Amount, Ceiling, Quota
 from datastore.service import overrides
 from datastore.service.overrides import NOTHING, Override, Room
@@ -135,5 +135,6 @@ async def _change(
         noted.append(deed)
         actor = actor_of(who, None, moment(store.clock.now()), None)
         await overrides.change(store.engine, owner.id, edit, actor)
-        await store.quotas.overrides.look()
+        with after(1, "the quota was changed"):
+            await store.quotas.overrides.look()
         noted[:] = [replace(deed, outcome="done")]

@@ -212,7 +212,7 @@ class Audit:
                 self.note((), rows)
             raise
         if self._leave(turn):
-            raise StoreUnavailable("the audit log is not being written fast enough, or not at all, so nothing was done")
+            raise StoreUnavailable("the audit log is not being written fast enough, or not at all")
 
     def _leave(self, turn: asyncio.Future[None]) -> bool:
         """Wait no more; say whether that was in time: else room was given."""

@@ -53,7 +53,7 @@ def digest(user: str) -> str:
 def blocked() -> AccessDenied:
     """Return the refusal of whatever a blocked user does."""
     return AccessDenied(
-        "this user is blocked, so nothing was read or written. "
+        "this user is blocked, so the store refuses whatever its agents ask. "
         "No retry helps: only an operator can end it, with `datastore admin unblock`."
     )
 

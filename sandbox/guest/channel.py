@@ -104,7 +104,8 @@ class Channel:
         number, frame = self._enrol(request, waiter)
         try:
             try:
-                self._send(frame)
+                if waiter.reply is None:
+                    self._send(frame)
             except OSError:
                 self._end(_HUNG_UP)
             self._wait(waiter)
@@ -128,7 +129,8 @@ class Channel:
             number, frame = self._enrol(request, waiter)
             try:
                 try:
-                    await self._asend(frame)
+                    if waiter.reply is None:
+                        await self._asend(frame)
                 except OSError:
                     self._end(_HUNG_UP)
                 if waiter.reply is None:
@@ -137,6 +139,11 @@ class Channel:
             finally:
                 self._pending.pop(number, None)
         return _open(waiter.reply)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no call can be made any more."""
+        return self._ended is not None
 
     def close(self) -> None:
         """Close the socket; whoever waits gets an error."""

@@ -311,6 +311,8 @@ class _Lock:
 
     def _not_taken(self, error: StoreUnavailable) -> StoreUnavailable:
         """Return the error for a lock that the store did not give; of a claim that is left, it says when it ends."""
+        if self.channel.has_ended:
+            return error
         taken = f"the lock {self.name!r:.60} was not taken: the store did not answer"
         if not (self.has_claimed or error.may_have_written):
             return StoreUnavailable(taken, advice="Take the lock again.")

@@ -77,6 +77,8 @@ class _Watch:
             try:
                 answer = yield self._request(min(left, POLL_SECONDS))
             except StoreUnavailable:
+                if self._face._channel.has_ended:  # noqa: SLF001 - one subject in two files
+                    raise
                 raise StoreUnavailable("the store does not tell of changes now", advice=_GO_ON) from None
             self._polled = answer["cursor"]
             self._waiting.extend(_change(item) for item in answer["items"])

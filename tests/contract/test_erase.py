@@ -233,7 +233,7 @@ def test_agents_of_a_blocked_user_are_refused_in_all_that_they_do_until_it_is_un
     assert loop.run(blocking.block(store, "alice"))
     assert not loop.run(blocking.block(store, "alice"))
     for act in acts(alice):
-        with pytest.raises(AccessDenied, match="this user is blocked, so nothing was read or written"):
+        with pytest.raises(AccessDenied, match="this user is blocked, so the store refuses"):
             act()
     bob.set("k", 2)
     assert bob.get("k") == 2

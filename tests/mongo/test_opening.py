@@ -74,6 +74,25 @@ async def test_an_index_with_other_options_is_refused_with_the_remedy(fresh_url:
         await start(fresh_url, driver)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pymongo.IndexModel([("expiresAt", 1)], name="expiresAt_garbage", expireAfterSeconds=60),
+        pymongo.IndexModel(
+            [(each, 1) for each in ("userId", "namespace", "key", "expiresAt")],
+            name="userId_namespace_key_expiresAt",
+            collation={"locale": "en"},
+        ),
+    ],
+    ids=["without its filter", "with a collation"],
+)
+async def test_an_index_that_would_find_others_is_refused(fresh_url: str, wrong: pymongo.IndexModel) -> None:
+    with pymongo.MongoClient[dict[str, Any]](fresh_url) as client:
+        client.get_default_database()["entries"].create_indexes([wrong])
+    with pytest.raises(ConfigurationError, match="Drop it; the next start makes it again"):
+        await start(fresh_url)
+
+
 async def test_a_collection_with_a_collation_is_refused(fresh_url: str, driver: Driver) -> None:
     with pymongo.MongoClient[dict[str, Any]](fresh_url) as client:
         client.get_default_database().create_collection("entries", collation={"locale": "en", "strength": 2})

@@ -184,6 +184,20 @@ def test_a_lock_that_was_released_too_late_is_still_given_back_to_others(url: st
         assert lease(other, **first, ttl_seconds=1)["applied"]
 
 
+def test_a_call_on_a_connection_that_has_ended_is_not_sent(url: str) -> None:
+    with connect(url, user="alice", agent="a") as store, connect(url, user="alice", agent="b") as other:
+        watch = store.watch()
+        store._channel._end("the data_store was closed")
+        with pytest.raises(StoreUnavailable, match=r"was closed\. Nothing was written\. .* make a new one") as caught:
+            store.set("k", 1)
+        assert not caught.value.may_have_written
+        with pytest.raises(StoreUnavailable, match="make a new one"):
+            next(watch)
+        with pytest.raises(StoreUnavailable, match="make a new one"), store.lock("job"):
+            pass
+        assert other.count() == 0
+
+
 def test_a_closed_data_store_says_so(url: str) -> None:
     store = connect(url, user="alice", agent="a")
     store.close()

@@ -32,7 +32,10 @@ def fault(index: IndexModel, standing: Mapping[str, Any] | None) -> str | None:
         return "it is missing; the next start makes it again"
     if [tuple(each) for each in standing["key"]] != list(index.document["key"].items()):
         return "it has other fields; drop it, and the next start makes it again"
-    if any(standing.get(option) != index.document.get(option) for option in ("expireAfterSeconds", "sparse", "unique")):
+    wanted = index.document
+    same = all(standing.get(option) == wanted.get(option) for option in ("expireAfterSeconds", "sparse", "unique"))
+    filtered = ("partialFilterExpression" in standing) == ("partialFilterExpression" in wanted)
+    if not same or not filtered or "collation" in standing:
         return "it has other options; drop it, and the next start makes it again"
     return "it is hidden, so no statement uses it; unhide it" if standing.get("hidden") else None
 

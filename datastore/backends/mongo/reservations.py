@@ -27,7 +27,7 @@ import itertools
 import random
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass
@@ -250,8 +250,14 @@ class Reservations:
             return await write()
         finally:
             if owner in self._known:
-                with suppress(StoreUnavailable):  # The write has an answer of its own.
+                try:
                     await self._close(owner)
+                except StoreUnavailable:  # The write has an answer of its own, and its deadline may be over.
+                    self._go_on(self._closed(owner))
+
+    async def _closed(self, owner: str) -> None:
+        with suppress(StoreUnavailable), deadlines.within(self._writing_seconds):
+            await self._close(owner)
 
     async def _close(self, owner: str) -> None:
         """Have the counters summed up anew; a sum that was made before does not count."""
@@ -277,8 +283,11 @@ class Reservations:
         return answer
 
     def _settle(self, reserved: Reservation, unused: Mapping[str, Amount]) -> None:
+        self._go_on(self._settled(reserved, unused))
+
+    def _go_on(self, work: Coroutine[None, None, None]) -> None:
         # In a context of its own: the deadline of the write is not that of settling.
-        task = asyncio.create_task(metered(self._settled(reserved, unused)), context=Context())
+        task = asyncio.create_task(metered(work), context=Context())
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
@@ -416,7 +425,8 @@ class Reservations:
             try:
                 result = (await self._counters.bulk_write(requests, ordered=False)).bulk_api_result
             except BulkWriteError as error:
-                if not errors.failed(error).keys() <= {errors.DUPLICATE_KEY}:
+                codes = errors.failed(error).keys()
+                if not codes <= {errors.DUPLICATE_KEY} or error.details.get("writeConcernErrors"):
                     raise
                 result = error.details  # Somebody else made the counter.
         return int(result["nMatched"])
