@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import io
 import os
 import signal
@@ -132,7 +133,11 @@ class Gate:
 
 
 def remains() -> tuple[list[str], list[str], int]:
-    """Return what a sandbox could leave: children, descriptors and tasks, without those of the store's own work."""
+    """Return what a sandbox could leave: children, descriptors and tasks, without those of the store's own work.
+
+    What earlier tests left to the garbage collector goes first.
+    """
+    gc.collect()
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     tasks = [each for each in asyncio.all_tasks() if not is_of_the_store(each)]
     return children, sorted(descriptors()), len(tasks)
