@@ -1,7 +1,7 @@
 """The deadline of the operation under way, counted from its start, whatever path it takes and wherever it waits.
 
-A task that an operation starts has the same deadline, unless it is made in a context of its own, as everything is that
-works for more than one operation.
+A task inherits the deadline of the operation that starts it. Work for several operations starts in a context of its
+own.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def left() -> float:
 
 @asynccontextmanager
 async def bounded() -> AsyncIterator[None]:
-    """Cancel what is awaited inside at the deadline: nothing that writes.
+    """Cancel the awaits inside when the deadline comes. For reads only.
 
     Raises:
         StoreUnavailable: the deadline came.

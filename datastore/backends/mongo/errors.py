@@ -2,10 +2,9 @@
 
 What the driver says never leaves: its texts hold hosts, commands and values. An exception that means "no answer"
 becomes `StoreUnavailable`, which says whether a write may have happened; the driver's own is kept as its cause for
-the host's log. That no server was found means that nothing was sent: of a write that was sent before, the driver raises
-the earlier error. That no connection was free does not, because the driver may have sent the write on one before. A
-refused condition is part of how writes work and is handled there. Anything else is a mistake of this package and leaves
-as it is.
+the host's log. If no server was found, this statement was not sent; had an earlier attempt been sent, the driver would
+raise that attempt's error. If no connection was free, an earlier attempt may have been sent. A refused condition is
+part of how writes work and is handled there. Anything else is a mistake of this package and leaves as it is.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ class Indexing:
 
     Args:
         database: a handle, to see what is missing.
-        wanted: what there must be; what `indexes.LISTING` is not, no read needs.
-        durable: how the making is acknowledged.
+        wanted: the indexes by collection; reads need only `indexes.LISTING`.
+        durable: the write concern.
         seconds: how long a start waits for indexes that no read needs.
     """
 
