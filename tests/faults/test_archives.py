@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-from contextlib import suppress
 from typing import Any, Final
 
 import pytest
@@ -17,19 +16,11 @@ from datastore import open_store
 from datastore.entry import Entry
 from datastore.errors import DataStoreError, StoreUnavailable
 from datastore.service.store import Store
-from tests.faults.wires import BOUND_SECONDS, ENGINES, MANY, agent, over_a_wire
+from tests.faults.wires import BOUND_SECONDS, ENGINES, MANY, agent, answering, over_a_wire
 
 pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("forgetful_driver")]
 
 ALICE: Final = Owner("user", "alice")
-
-
-async def answering(store: Store) -> None:
-    """Wait until the store answers again; a driver may wait a while before it looks."""
-    while True:
-        with suppress(StoreUnavailable):
-            await store.engine.head()
-            return
 
 
 async def contents(store: Store, user: str) -> dict[str, Any]:

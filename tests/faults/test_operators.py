@@ -15,7 +15,7 @@ from datastore.errors import AccessDenied, DataStoreError, StoreUnavailable
 from datastore.ports import FRESH_SECONDS, Look
 from datastore.service.overrides import Override, Room
 from tests.faults.nemesis import Breakable
-from tests.faults.wires import BOUND_SECONDS, ENGINES, MANY, agent, breaking, over_a_wire
+from tests.faults.wires import BOUND_SECONDS, ENGINES, MANY, agent, answering, breaking, over_a_wire
 
 pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("forgetful_driver")]
 
@@ -38,6 +38,7 @@ async def test_a_host_that_cannot_look_for_blocks_soon_writes_nothing(engine: st
                 await data_store.aio.set("after", 1)
             wire.times = 0
             wire.cut()
+            await answering(store)
             with pytest.raises(AccessDenied):
                 await data_store.aio.set("after", 1)
         assert await blocking.look(whole, "alice") is not None
@@ -60,6 +61,7 @@ async def test_a_quota_that_was_lowered_in_a_partition_holds_after_it(engine: st
             with pytest.raises(StoreUnavailable, match="Nothing was written"):
                 await data_store.aio.set("b", 1)
             wire.come_back()
+            await answering(store)
             await store.quotas.overrides.look()
             with pytest.raises(data_store.QuotaExceeded):
                 await data_store.aio.set("b", 1)

@@ -10,7 +10,7 @@ import pytest
 
 from datastore import Scope, open_store
 from sandbox import Sandbox
-from tests.faults.wires import BOUND_SECONDS, ENGINES, agent, over_a_wire
+from tests.faults.wires import BOUND_SECONDS, ENGINES, agent, answering, over_a_wire
 from tests.uids import RUN_AS, uids
 
 pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("forgetful_driver")]
@@ -43,6 +43,7 @@ async def test_a_run_is_told_of_an_outage_and_the_next_one_works(engine: str, le
         lost = await sandbox.run("def run(input_dict, tools): data_store.set('k', 1)", scope=scope)
         assert lost.outcome == "store_unavailable"
         wire.come_back()
+        await answering(store)
         again = await sandbox.run(CODE, scope=scope, tools={"ready": lambda: None})
         assert (again.outcome, again.output) == ("done", None)
     async with open_store(url) as whole:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from datastore import Scope, Settings, open_store
+from datastore.errors import StoreUnavailable
 from datastore.service.store import Store
 from sandbox import ConnectedDataStore, connect
 from tests.mongo import proxy
@@ -14,7 +16,7 @@ from tests.servers.wire import Fault, Wire, between
 
 ENGINES: Final = ("postgresql", "motor", "pymongo")
 BOUND_SECONDS: Final = 120
-DEADLINE_SECONDS: Final = 2.0
+DEADLINE_SECONDS: Final = 5.0
 MANY: Final = {f"k{number:04}": number for number in range(2500)}
 """More than one page, and more than one frame."""
 
@@ -66,6 +68,15 @@ async def over_a_wire(
         finally:
             wire.times = 0
             wire.come_back()
+
+
+async def answering(store: Store) -> None:
+    """Wait until the store answers again; a driver may wait a while before it looks."""
+    while True:
+        with suppress(StoreUnavailable):
+            await store.engine.head()
+            return
+        await asyncio.sleep(0.1)
 
 
 def agent(store: Store, user: str = "alice") -> ConnectedDataStore:
