@@ -215,11 +215,11 @@ class RunLimitExceeded(DataStoreError):  # noqa: N818
 
 
 class ToolError(DataStoreError):
-    """A tool of the host failed. Fields: tool, may_have_written (as an error of the store says that ended it)."""
+    """A tool of the host failed. Fields: tool, may_have_written."""
 
     code = "tool_error"
 
-    def __init__(self, tool: str, message: str, *, may_have_written: bool = False) -> None:
+    def __init__(self, tool: str, message: str, *, may_have_written: bool = True) -> None:
         super().__init__(f"{tool}: {message}", tool=tool, may_have_written=may_have_written)
 
 
@@ -246,12 +246,20 @@ CODES: dict[str, type[DataStoreError]] = {each.code: each for each in _tree(Data
 """Every error by its code: the one list of both ends of the wire."""
 
 
+def of_the_rest(message: str) -> str:
+    """Return what a message says of a write, said of the rest of a call that was done in part."""
+    for said_alone, said_of_the_rest in _OF_THE_REST.items():
+        message = message.replace(said_alone, said_of_the_rest)
+    return message
+
+
 @contextmanager
 def after(done: int, said: str) -> Iterator[None]:
     """Let an error that is raised inside tell what the same call had done before.
 
     Args:
-        done: how many parts; 0: none, and the error is raised as it is.
+        done: how many parts, which add up with those of a call inside; True: something that has no number. 0 or False:
+            nothing, and the error is raised as it is.
         said: what was done, such as "3 of 5 were written".
     """
     try:
@@ -259,12 +267,12 @@ def after(done: int, said: str) -> Iterator[None]:
     except DataStoreError as error:
         if not done:
             raise
-        reason = error.message
-        for said_alone, said_of_the_rest in _OF_THE_REST.items():
-            reason = reason.replace(said_alone, said_of_the_rest)
-        fields = {**error.fields, "done": done + error.fields.get("done", 0), "may_have_written": True}
+        counted = {} if done is True else {"done": done + error.fields.get("done", 0)}
+        fields = {**error.fields, **counted, "may_have_written": True}
         # Another error, because others may wait for the same answer.
-        raise from_dict({"code": error.code, "message": f"{said}; then: {reason}", "fields": fields}) from error
+        raise from_dict(
+            {"code": error.code, "message": f"{said}; then: {of_the_rest(error.message)}", "fields": fields}
+        ) from error
 
 
 def from_dict(answer: dict[str, Any]) -> DataStoreError:

@@ -18,7 +18,7 @@ from datastore.assembly import open_store
 from datastore.errors import NotSupported
 from datastore.models import Scope
 from datastore.service.store import Store
-from datastore.settings import Settings
+from datastore.settings import Settings, load
 from sandbox.broker import Broker
 from sandbox.guest.channel import Channel
 from sandbox.limits import RunLimits
@@ -40,7 +40,7 @@ class Hosted:
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._serve(url, scope, settings)), name="datastore connection"
         )
-        _exit.add(self, self._thread)
+        _exit.add(self, self._thread, early=_needs_executors(url, settings))
         self.socket = self._begun.result()
 
     async def _serve(self, url: str | None, scope: Scope, settings: Settings | None) -> None:
@@ -145,39 +145,62 @@ async def _attach(broker: Broker) -> socket.socket:
     return ours
 
 
-class _Exit:
-    """Closes hosts when the main thread ends, while the executors that a driver may need still take work.
+def _needs_executors(url: str | None, settings: Settings | None) -> bool:
+    """Say whether the store's driver works in an executor: Motor's, which takes no work once the main thread ends."""
+    settings = settings or load(url=url)
+    return settings.mongo_driver == "motor" and (url or settings.url).startswith("mongodb")
 
-    A host's own thread would keep the process alive. An `atexit` function runs too late: only after such threads have
-    ended, and executors with them.
+
+class _Exit:
+    """Ends hosts with the main thread, since their own threads would keep the process alive.
+
+    A host is told to stop when the main thread has ended, after work that was left in executors. A host that needs an
+    executor itself is closed before that, while executors still take work. An `atexit` function would run too late for
+    both: only after threads and executors have ended.
     """
 
     def __init__(self) -> None:
-        self._hosts: weakref.WeakSet[Hosted] = weakref.WeakSet()
+        self._early: weakref.WeakSet[Hosted] = weakref.WeakSet()
+        self._late: weakref.WeakSet[Hosted] = weakref.WeakSet()
         self._lock = threading.Lock()
-        self._has_ended = False
+        self._has_closed = False
+        self._watching = False
         # The one way to run before executors end, which they use themselves. Those that register last run first.
         threading._register_atexit(self._close)  # type: ignore[attr-defined]  # noqa: SLF001
         os.register_at_fork(after_in_child=self._forget)
 
-    def add(self, host: Hosted, thread: threading.Thread) -> None:
-        """Start a host's thread, and close the host at the end."""
+    def add(self, host: Hosted, thread: threading.Thread, *, early: bool) -> None:
+        """Start a host's thread, and end it with the main thread.
+
+        Raises:
+            NotSupported: that has ended.
+        """
         with self._lock:
-            if self._has_ended:
+            if self._has_closed if early else not threading.main_thread().is_alive():
                 raise NotSupported(
                     "the main thread has ended, and connections end with it. Let it wait for this one: thread.join()."
                 )
             thread.start()
-            self._hosts.add(host)
+            (self._early if early else self._late).add(host)
+            if not early and not self._watching:
+                self._watching = True
+                threading.Thread(target=self._watch, daemon=True, name="datastore exit watch").start()
 
     def _forget(self) -> None:
         """Leave hosts to the process that made them: threads do not survive a fork."""
-        self._hosts, self._lock = weakref.WeakSet(), threading.Lock()
+        self._early, self._late = weakref.WeakSet(), weakref.WeakSet()
+        self._lock, self._watching = threading.Lock(), False
+
+    def _watch(self) -> None:
+        threading.main_thread().join()
+        with self._lock:
+            for host in self._late:
+                host.stop()
 
     def _close(self) -> None:
         with self._lock:
-            self._has_ended = True
-            hosts = list(self._hosts)
+            self._has_closed = True
+            hosts = list(self._early)
         for host in hosts:
             host.stop()
         for host in hosts:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from datastore import values
 from datastore.entry import pack_value, unpack_value
-from datastore.errors import DataStoreError, InvalidArgument, ToolError
+from datastore.errors import DataStoreError, InvalidArgument, ToolError, of_the_rest
 from datastore.models import Scope
 
 CONTEXT: Final = "context"
@@ -86,7 +86,7 @@ class ToolBox:
             answer = await self._invoke(function, args, {**kwargs, **given})
             return pack_value({"value": values.plain(answer, "result")})
         except DataStoreError as error:
-            raise ToolError(_shown(reference), error.message, may_have_written=error.may_have_written) from error
+            raise ToolError(_shown(reference), of_the_rest(error.message)) from error
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise

@@ -150,11 +150,22 @@ async def load(store: Store, arrival: Arrival, progress: Progress) -> Restored:
         done = Restored(limits=limits is not None)
         if limits is not None:
             await quotas.replace_all(store, arrival.owner, limits)
-        for chunk in _chunks(Reader(again, arrival.name).entries()):
-            with errors.after(int(done.limits), "the quota was set"):
-                await _restore(store, arrival, chunk, done)
-            progress(len(chunk))
+        with errors.after(done.limits, "the quota was set"):
+            await _put_back(store, arrival, Reader(again, arrival.name), done, progress)
     return done
+
+
+async def _put_back(store: Store, arrival: Arrival, reader: Reader, done: Restored, progress: Progress) -> None:
+    """Write every entry of an archive that was checked; an error tells how many were written before it."""
+    chunks = _chunks(reader.entries())
+    while True:
+        with errors.after(done.restored, f"{done.restored:,} entries were written"):
+            if (chunk := next(chunks, None)) is None:
+                return
+            left = await _restore(store, arrival, chunk, done)
+        with errors.after(done.restored, f"{done.restored:,} entries were written"):
+            await _count_left(store, arrival, _place(arrival, chunk), left, done)
+        progress(len(chunk))
 
 
 async def _limits(store: Store, arrival: Arrival, given: Override | None) -> Override | None:
@@ -225,21 +236,24 @@ def _place(arrival: Arrival, chunk: list[Entry]) -> Place:
     return Place(arrival.owner.id, chunk[0].namespace)
 
 
-async def _restore(store: Store, arrival: Arrival, chunk: list[Entry], done: Restored) -> None:
+async def _restore(store: Store, arrival: Arrival, chunk: list[Entry], done: Restored) -> list[Entry]:
+    """Write those of some entries that have not expired; return those that were left standing."""
     now = moment(store.clock.now())
     live = [each for each in chunk if each.expires_at is None or each.expires_at > now]
     done.expired += len(chunk) - len(live)
     place = _place(arrival, chunk)
     replace = arrival.rule(place.namespace) == "overwrite"
-    with errors.after(done.restored, f"{done.restored:,} entries were written"):
-        standing = await _written(store, arrival.owner, live, replace=replace) if live else set()
+    standing = await _written(store, arrival.owner, live, replace=replace) if live else set()
     done.restored += len(live) - len(standing)
     done.bytes += sum(each.size_bytes for each in live if each.key not in standing)
-    left = [each for each in live if each.key in standing]
-    with errors.after(done.restored, f"{done.restored:,} entries were written"):
-        found = await store.engine.peek(place, [each.key for each in left], now) if left else []
-    versions = {each.key: each for each in found}
-    unchanged = _unchanged(arrival, left, versions, f"{done.restored:,} entries were written before")
+    return [each for each in live if each.key in standing]
+
+
+async def _count_left(store: Store, arrival: Arrival, place: Place, left: list[Entry], done: Restored) -> None:
+    now = moment(store.clock.now())
+    found = await store.engine.peek(place, [each.key for each in left], now) if left else []
+    so_far = "the rest was not written" if done.restored else "nothing was written"
+    unchanged = _unchanged(arrival, left, {each.key: each for each in found}, so_far)
     done.unchanged += unchanged
     done.skipped += len(left) - unchanged
 

@@ -135,9 +135,9 @@ async def _remove(store: Store, part: _Part, before: datetime, *, is_first: bool
     if is_first:
         await store.audit.announce(_announcement(PRUNE, PRUNED, to_number(before)))
     last = part.rows[-1]
-    if not part.ends:
-        await store.engine.empty([last], PRUNED)
-    with after(int(not part.ends), "a row was emptied"):
+    with after(is_first, "the removal was announced"):
+        if not part.ends:
+            await store.engine.empty([last], PRUNED)
         await store.engine.remove(last.chain, last.seq - (not part.ends))
 
 

@@ -135,6 +135,6 @@ async def _change(
         noted.append(deed)
         actor = actor_of(who, None, moment(store.clock.now()), None)
         await overrides.change(store.engine, owner.id, edit, actor)
-        with after(1, "the quota was changed"):
+        with after(True, "the quota was changed"):
             await store.quotas.overrides.look()
         noted[:] = [replace(deed, outcome="done")]

@@ -25,7 +25,7 @@ from datastore import deadlines
 from datastore.chain import Chain, Deed, Row
 from datastore.deadlines import TIMEOUT_SECONDS
 from datastore.document import moment
-from datastore.errors import StoreUnavailable
+from datastore.errors import StoreUnavailable, after
 from datastore.models import Scope
 from datastore.operations import Answer, Operation
 from datastore.ports import Clock, Ledger
@@ -149,7 +149,8 @@ class Audit:
         """
         await self.keep(1)
         self.note([deed], 1)
-        await self.flush()
+        with after(True, "what is to be done was noted"):  # It is written later where it cannot be now.
+            await self.flush()
 
     async def flush(self) -> None:
         """Write what was noted so far; where the engine does not answer, it stays.
@@ -193,7 +194,7 @@ class Audit:
             raise StoreUnavailable(
                 f"{lost:,} rows of the audit log are lost: the store did not take them before it was closed",
                 may_have_written=True,
-                advice="What they are about was done.",
+                advice="The operations that they record were done.",
             ) from error
         finally:
             self._has_ended = True  # A driver may miss that it is cancelled.

@@ -86,7 +86,10 @@ class LayoutGuard:
                 if age > FRESH_SECONDS / _READINGS:
                     self._begin_reading()
                 break
-            await deadlines.wait_for(self._begin_reading())
+            try:
+                await deadlines.wait_for(self._begin_reading())
+            except StoreUnavailable as error:
+                raise StoreUnavailable(deadlines.TOO_LATE) from error  # Whatever the reading wrote, the call did not.
         else:
             raise StoreUnavailable(deadlines.TOO_SLOW)
         if self._refusal is not None:

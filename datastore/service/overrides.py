@@ -169,7 +169,7 @@ async def change(backend: Backend, owner: str, edit: Callable[[Override], Overri
         (outcome,) = (await backend.apply(PLACE, changes, actor)).outcomes
         if not outcome.applied:
             raise Conflict(owner, outcome.version)
-    with after(len(changes), "the quota was set, and other hosts may not have been told"):
+    with after(bool(changes), "the quota was set, and other hosts may not have been told"):
         await backend.apply(PLACE, [_write(_CHANGED, None, None, absent=False)], actor)
     return edited
 

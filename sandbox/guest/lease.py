@@ -27,6 +27,7 @@ from datastore.errors import (
     RateExceeded,
     StoreUnavailable,
     ValueNotStorable,
+    after,
 )
 from sandbox.guest import hints, later
 from sandbox.guest.channel import Channel
@@ -232,6 +233,9 @@ class _Lock:
             self._held = yield from self._taken(renewal)
         except StoreUnavailable as error:
             raise self._not_taken(error) from None
+        except DataStoreError:
+            with after(self.has_claimed, f"the lock {self.name!r:.60} was claimed for {self.ttl_seconds:g} seconds"):
+                raise
         finally:
             if self._held is None:
                 renewal.give_up()
@@ -311,7 +315,7 @@ class _Lock:
 
     def _not_taken(self, error: StoreUnavailable) -> StoreUnavailable:
         """Return the error for a lock that the store did not give; of a claim that is left, it says when it ends."""
-        if self.channel.has_ended:
+        if self.channel.has_ended and not self.has_claimed:
             return error
         taken = f"the lock {self.name!r:.60} was not taken: the store did not answer"
         if not (self.has_claimed or error.may_have_written):

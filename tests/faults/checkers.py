@@ -167,16 +167,28 @@ def fences(history: History, state: State) -> list[str]:
 def registers(history: History, state: State) -> list[str]:
     """Check one key that is written only over the version that was read: no version is written over twice.
 
-    Each write holds its own number and the one that it was written over, so the writes that happened make one line.
+    So the writes that happened make one line: each that was acknowledged stands, or another was made over it.
     """
     wrong = []
+    done, may = history.of("replace", "ok"), history.of("replace", "ok", "unknown")
+    stands = state.get("register")
     over: dict[str, list[str]] = {}
-    for each in history.of("replace", "ok"):
+    for each in done:
         over.setdefault(each["over"], []).append(each["name"])
-    wrong += [f"{version} was written over by {names}" for version, names in over.items() if len(names) > 1]
-    for each in history.of("replace", "failed"):
-        if state.get("register", {}).get("name") == each["name"]:
-            wrong.append(f"{each['name']} stands, although: {each.said}")
+    wrong += [f"{version!r} was written over by {names}" for version, names in over.items() if len(names) > 1]
+    followed = {each["over"] for each in may}
+    wrong += [
+        f"{each['name']} was acknowledged, and is lost"
+        for each in done
+        if each["name"] != stands and each.result not in followed
+    ]
+    if stands is not None and stands not in {each["name"] for each in may}:
+        wrong.append(f"{stands} stands, which no one may have written")
+    wrong += [
+        f"{each['name']} stands, and was written over"
+        for each in done
+        if each["name"] == stands and each.result in over
+    ]
     return _lines(wrong)
 
 
@@ -219,7 +231,9 @@ def watches(history: History, state: State) -> list[str]:
 def quotas(history: History, state: State) -> list[str]:
     """Check a limit of keys that everyone fills: it is never passed, at the end nor in between."""
     held = sum(key.startswith("full:") for key in state)
+    failed = [each for each in history.of("fill", "failed") if each["key"] in state]
     wrong = [] if held <= MOST_KEYS else [f"{held} keys stand where {MOST_KEYS} may"]
+    wrong += [f"{each['key']} stands, although: {each.said}" for each in failed]
     wrong += [
         f"{each.result} keys were counted where {MOST_KEYS} may be"
         for each in history.of("count of full", "ok")

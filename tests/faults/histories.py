@@ -24,7 +24,7 @@ from datastore.errors import (
     Timeout,
 )
 
-Outcome = Literal["ok", "failed", "unknown"]
+Outcome = Literal["ok", "failed", "unknown", "unsaid"]
 
 NOTHING: Final = "Nothing was written"
 MAYBE: Final = "may have"
@@ -77,7 +77,8 @@ class Recorder:
         self._number += 1
         number, attempt = self._number, Attempt(facts)
         self._write({"number": number, "role": role, "facts": facts})
-        outcome, said = "ok", ""
+        outcome: Outcome = "ok"
+        said = ""
         try:
             yield attempt
         except DataStoreError as error:
@@ -95,7 +96,7 @@ class Recorder:
         self._file.flush()
 
 
-def outcome_of(error: DataStoreError) -> str:
+def outcome_of(error: DataStoreError) -> Outcome:
     """Return what an error says of its operation; "unsaid" where it does not say."""
     if isinstance(error, _REFUSALS) and not error.may_have_written:
         return "failed"
@@ -124,9 +125,13 @@ class History:
         """Return the operations of a role, with one of the outcomes if any are named."""
         return [each for each in self._operations if each.role == role and (not outcomes or each.outcome in outcomes)]
 
+    def of_any(self, *outcomes: Outcome) -> list[Operation]:
+        """Return the operations of all roles with one of the outcomes."""
+        return [each for each in self._operations if each.outcome in outcomes]
+
     def unsaid(self) -> list[str]:
         """Return the texts of errors that do not say what became of their operation."""
-        return sorted({f"{each.role}: {each.said}" for each in self._operations if str(each.outcome) == "unsaid"})
+        return sorted({f"{each.role}: {each.said}" for each in self._operations if each.outcome == "unsaid"})
 
     def counted(self) -> dict[str, dict[str, int]]:
         """Return how many operations of each role had which outcome."""

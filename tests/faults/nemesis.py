@@ -38,8 +38,6 @@ class Breakable:
 
     url: str
     faults: Mapping[str, Fault]
-    direct: str = ""
-    """The URL that leads past the wires."""
 
 
 def _call(loop: Loop, action: Callable[[], None]) -> None:
@@ -64,6 +62,19 @@ def _partition(loop: Loop, wire: Wire) -> None:
     _call(loop, wire.come_back)
 
 
+def _stop(processes: Sequence[int]) -> None:
+    """Let processes stand still for a while."""
+    try:
+        for each in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGSTOP)
+        time.sleep(LONG_SECONDS)
+    finally:
+        for each in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGCONT)
+
+
 @contextmanager
 def mongodb(loop: Loop) -> Iterator[Breakable]:
     """Yield a replica set whose members, and clients, reach each member over a wire."""
@@ -86,13 +97,21 @@ def mongodb(loop: Loop) -> Iterator[Breakable]:
             members.wake(number)
             members.settle()
 
+        def parted() -> None:
+            _partition(loop, wires[members.primary()])
+            members.settle()
+
+        def deposed() -> None:
+            members.step_down()
+            members.primary()
+
         yield Breakable(
             database(members.url, "faults"),
             {
                 "kill": killed,
                 "stop": stopped,
-                "step down": members.step_down,
-                "partition": lambda: _partition(loop, wires[members.primary()]),
+                "step down": deposed,
+                "partition": parted,
                 "cut": lambda: _cut(loop, wires),
             },
         )
@@ -109,13 +128,7 @@ def postgresql(loop: Loop) -> Iterator[Breakable]:
             assert server.start()
 
         def stopped() -> None:
-            processes = server.processes()
-            for each in processes:
-                os.kill(each, signal.SIGSTOP)
-            time.sleep(LONG_SECONDS)
-            for each in processes:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(each, signal.SIGCONT)
+            _stop(server.processes())
 
         yield Breakable(
             over,
@@ -125,7 +138,6 @@ def postgresql(loop: Loop) -> Iterator[Breakable]:
                 "partition": lambda: _partition(loop, wire),
                 "cut": lambda: _cut(loop, [wire]),
             },
-            url,
         )
 
 
@@ -142,9 +154,7 @@ def sqlite(folder: Path, hosts: Hosts) -> Breakable:
 
     def stopped() -> None:
         """Stop a host, wherever it is: it may hold the lock of all writers."""
-        os.kill(hosts.pids[0], signal.SIGSTOP)
-        time.sleep(LONG_SECONDS)
-        os.kill(hosts.pids[0], signal.SIGCONT)
+        _stop(hosts.pids[:1])
 
     def full() -> None:
         """Let no file grow beyond what the journal of writes needs, as on a full disk."""

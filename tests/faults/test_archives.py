@@ -12,11 +12,10 @@ from admin.actions import archive, copying
 from admin.actions.archive import Arrival
 from admin.actions.copying import Move
 from admin.actions.subject import Owner
-from datastore import open_store
 from datastore.entry import Entry
 from datastore.errors import DataStoreError, StoreUnavailable
 from datastore.service.store import Store
-from tests.faults.wires import BOUND_SECONDS, ENGINES, MANY, agent, answering, over_a_wire
+from tests.faults.wires import ENGINES, MANY, agent, answering, whole_and_wired
 
 pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("forgetful_driver")]
 
@@ -39,11 +38,7 @@ def _kept(entry: Entry) -> dict[str, Any]:
 async def test_an_import_that_failed_says_so_and_goes_on_when_it_is_called_again(
     engine: str, how: str, url: str
 ) -> None:
-    async with (
-        asyncio.timeout(BOUND_SECONDS),
-        open_store(url) as whole,
-        over_a_wire(engine, url) as (store, wire),
-    ):
+    async with whole_and_wired(engine, url) as (whole, store, wire):
         with agent(whole) as data_store:
             await data_store.aio.set_many(MANY)
         archived = io.BytesIO()
@@ -84,11 +79,7 @@ async def _count(store: Store, user: str) -> int:
 
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_an_export_that_fails_is_no_archive(engine: str, url: str) -> None:
-    async with (
-        asyncio.timeout(BOUND_SECONDS),
-        open_store(url) as whole,
-        over_a_wire(engine, url) as (store, wire),
-    ):
+    async with whole_and_wired(engine, url) as (whole, store, wire):
         with agent(whole) as data_store:
             await data_store.aio.set_many(MANY)
         archived = io.BytesIO()

@@ -30,6 +30,7 @@ def moved(outcome: Outcome = "ok") -> Operation:
 
 BALANCED: Final = {ACCOUNTS[0]: -5, ACCOUNTS[1]: 5, "receipt:t": 1}
 NOTED: Final = done("watched write", key="seen:a", result="1")
+FIRST: Final = done("replace", over="", name="a", result="1")
 CHANGES: Final = [["seen:a", "1"], ["seen:b", "2"]]
 TRUE: Final[list[tuple[str, list[Operation], State]]] = [
     ("writes", [done("write", values={"k": 1})], {"k": 1}),
@@ -54,7 +55,17 @@ TRUE: Final[list[tuple[str, list[Operation], State]]] = [
         [done("fence", token=1, name="w"), done("fence", token=2, name="v", at=1)],
         {"fence:1:w": 1, "fence:2:v": 1},
     ),
-    ("registers", [done("replace", over="1", name="a"), done("replace", over="2", name="b")], {}),
+    (
+        "registers",
+        [done("replace", over="", name="a", result="1"), done("replace", over="1", name="b", result="2")],
+        {"register": "b"},
+    ),
+    (
+        "registers",
+        [done("replace", over="", name="a", result="1"), done("replace", "unknown", over="1", name="b")],
+        {"register": "b"},
+    ),
+    ("registers", [done("replace", "unknown", over="", name="a")], {}),
     ("reads", [done("write", values={"k": 1}), done("read", key="k", result=1, at=1)], {}),
     ("reads", [done("read", key="k", result=None), done("write", values={"k": 1}, at=1)], {}),
     ("watches", [done("watched write", key="seen:a", result="1"), done("watched", changes=CHANGES)], {}),
@@ -93,7 +104,13 @@ FALSE: Final[list[tuple[str, list[Operation], State]]] = [
         {"fence:1:v": 1, "fence:2:w": 1},
     ),
     ("registers", [done("replace", over="1", name="a"), done("replace", over="1", name="b")], {}),
-    ("registers", [done("replace", "failed", over="1", name="a")], {"register": {"name": "a"}}),
+    ("registers", [done("replace", "failed", over="1", name="a")], {"register": "a"}),
+    ("registers", [done("replace", over="", name="a", result="1")], {}),
+    ("registers", [FIRST, done("replace", over="1", name="b", result="2")], {"register": "a"}),
+    ("registers", [FIRST, done("replace", over="1", name="b", result="2")], {}),
+    ("writes", [done("write", "unknown", values={"k": 1})], {"k": 2}),
+    ("claims", [done("claim", key="c", result=True), done("claim", "unknown", key="c", worker="v")], {"c": "v"}),
+    ("quotas", [done("fill", "failed", key="full:a")], {"full:a": 1}),
     ("reads", [done("write", values={"k": 1}), done("read", key="k", result=None, at=1)], {}),
     ("watches", [done("watched write", key="seen:c", result="3"), done("watched", changes=CHANGES)], {}),
     ("watches", [done("watched", changes=[*CHANGES, CHANGES[0]])], {}),

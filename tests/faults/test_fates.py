@@ -20,13 +20,13 @@ from datastore.errors import DataStoreError
 from datastore.service.store import Store
 from sandbox import connect
 from sandbox.guest.verbs import AsyncDataStore
+from tests.faults.histories import MAYBE, NOTHING
 from tests.faults.wires import ENGINES, Breaking, breaking, over_a_wire
 from tests.servers.wire import Fault, Wire
 from tests.world import Servers, address
 
 pytestmark = pytest.mark.faults
 
-NOTHING, MAYBE = "Nothing was written", "may have"
 DEADLINE_SECONDS: Final = 1.5
 BOUND_SECONDS: Final = 120
 SEED: Final = {"a": 1, "b": 2}
@@ -80,6 +80,10 @@ FAULTS: Final[dict[str, Breaking]] = {
     "it leaves at a write": breaking("leave", "writes"),
     "it leaves at a commit": breaking("leave", "commits"),
 }
+
+
+NOTHING_CAN_BE_WRITTEN: Final = {"the server is gone", "reads are not answered"}
+"""Faults at which each user's first look for a block fails."""
 
 
 def scope(verb: str) -> Scope:
@@ -148,6 +152,8 @@ async def test_an_error_says_truly_what_became_of_the_write(
     }
     assert wrong == {}
     assert any(errors.values())
+    if fault in NOTHING_CAN_BE_WRITTEN:
+        assert {verb for verb, error in errors.items() if error is None or error.may_have_written} == set()
 
 
 @contextmanager

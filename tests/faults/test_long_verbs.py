@@ -31,7 +31,7 @@ async def test_lists_are_complete_while_the_primary_changes(replica_set: Breakab
                 assert await here.get_many(MANY) == MANY
                 assert await here.copy_to(f"copy{turns}") == len(MANY)
                 assert await there.count() == len(MANY)
-                assert await there.delete_many(MANY) <= len(MANY)
+                await there.delete_many(MANY)
                 assert await there.list_keys() == []
                 turns += 1
             await failing

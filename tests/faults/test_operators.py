@@ -15,7 +15,7 @@ from datastore.errors import AccessDenied, DataStoreError, StoreUnavailable
 from datastore.ports import FRESH_SECONDS, Look
 from datastore.service.overrides import Override, Room
 from tests.faults.nemesis import Breakable
-from tests.faults.wires import BOUND_SECONDS, ENGINES, MANY, agent, answering, breaking, over_a_wire
+from tests.faults.wires import BOUND_SECONDS, ENGINES, MANY, agent, answering, breaking, over_a_wire, whole_and_wired
 
 pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("forgetful_driver")]
 
@@ -24,11 +24,7 @@ ALICE: Final = Owner("user", "alice")
 
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_a_host_that_cannot_look_for_blocks_soon_writes_nothing(engine: str, url: str) -> None:
-    async with (
-        asyncio.timeout(BOUND_SECONDS),
-        open_store(url) as whole,
-        over_a_wire(engine, url) as (store, wire),
-    ):
+    async with whole_and_wired(engine, url) as (whole, store, wire):
         with agent(store) as data_store:
             await data_store.aio.set("before", 1)
             breaking("hold", "reads")(wire)
@@ -49,11 +45,7 @@ async def test_a_host_that_cannot_look_for_blocks_soon_writes_nothing(engine: st
 
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_a_quota_that_was_lowered_in_a_partition_holds_after_it(engine: str, url: str) -> None:
-    async with (
-        asyncio.timeout(BOUND_SECONDS),
-        open_store(url) as whole,
-        over_a_wire(engine, url) as (store, wire),
-    ):
+    async with whole_and_wired(engine, url) as (whole, store, wire):
         with agent(store) as data_store:
             await data_store.aio.set("a", 1)
             wire.leave()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, cast
 
@@ -20,7 +21,8 @@ from tests.faults.worker import USER
 PREFIX: Final = "seen:"
 LAST: Final = f"{PREFIX}~"
 _LIFE_CHANGES: Final = 20
-_QUIET_SECONDS: Final = 60
+_QUIET_SECONDS: Final = 10
+_LIFETIME_SECONDS: Final = 240
 _PAUSE_SECONDS: Final = 0.2
 
 Seen = list[tuple[str, str | None]]
@@ -28,33 +30,43 @@ Seen = list[tuple[str, str | None]]
 
 def watch(url: str, settings: Settings) -> Seen:
     """Return every change until the last key."""
-    seen: Seen = []
-    cursor: str | None = None
-    while not seen or seen[-1][0] != LAST:
+    view = View()
+    until = time.monotonic() + _LIFETIME_SECONDS
+    while not view.is_over and time.monotonic() < until:
         try:
-            cursor = _live(url, settings, cursor, seen)
-        except StoreUnavailable:  # At the opening.
+            _live(url, settings, view)
+        except StoreUnavailable:
             time.sleep(_PAUSE_SECONDS)
-    return seen
+    return view.seen
 
 
-def _live(url: str, settings: Settings, cursor: str | None, seen: Seen) -> str | None:
-    """Watch through one connection, and add what was seen; return where to go on."""
+@dataclass
+class View:
+    """The changes that were seen, and the cursor to go on from."""
+
+    seen: Seen = field(default_factory=list)
+    cursor: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last key was seen."""
+        return bool(self.seen) and self.seen[-1][0] == LAST
+
+
+def _live(url: str, settings: Settings, view: View) -> None:
+    """Watch through one connection, until it has told of some changes, of none for long, or has failed."""
     with connect(url, user=USER, agent="watcher", settings=settings) as data_store:
-        changes = data_store.watch(PREFIX, cursor=cursor, timeout_seconds=_QUIET_SECONDS)
-        if cursor is None:
+        changes = data_store.watch(PREFIX, cursor=view.cursor, timeout_seconds=_QUIET_SECONDS)
+        if view.cursor is None:
+            view.cursor = changes.cursor
             print("ready", flush=True)  # noqa: T201 - how it speaks to the test
         for _ in range(_LIFE_CHANGES):
-            while True:
-                try:
-                    change = next(changes)
-                    break
-                except StoreUnavailable:
-                    time.sleep(_PAUSE_SECONDS)
-            seen.append((change.key, change.version))
-            if change.key == LAST:
-                break
-        return changes.cursor
+            if (change := next(changes, None)) is None:
+                return
+            view.seen.append((change.key, change.version))
+            view.cursor = change.cursor
+            if view.is_over:
+                return
 
 
 def main(url: str, folder: str, name: str, driver: str) -> None:

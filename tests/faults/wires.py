@@ -79,6 +79,17 @@ async def answering(store: Store) -> None:
         await asyncio.sleep(0.1)
 
 
+@asynccontextmanager
+async def whole_and_wired(engine: str, url: str) -> AsyncIterator[tuple[Store, Store, Wire]]:
+    """Open a store twice: as it is, and over a wire."""
+    async with (
+        asyncio.timeout(BOUND_SECONDS),
+        open_store(url) as whole,
+        over_a_wire(engine, url) as (store, wire),
+    ):
+        yield whole, store, wire
+
+
 def agent(store: Store, user: str = "alice") -> ConnectedDataStore:
     """Return what an agent of a user sees."""
     return connect(store, scope=Scope(user=user, agent="writer"))

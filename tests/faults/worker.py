@@ -12,8 +12,8 @@ import itertools
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, cast
@@ -58,8 +58,8 @@ class Host:
     def is_over(self) -> bool:
         return time.monotonic() > self._until
 
-    @asynccontextmanager
-    async def agent(self, user: str = USER, limits: Limits | None = None) -> AsyncIterator[AsyncDataStore]:
+    @contextmanager
+    def agent(self, user: str = USER, limits: Limits | None = None) -> Iterator[AsyncDataStore]:
         with connect(
             self.store, scope=Scope(user=user, agent=self.name, run="faults", limits=limits or Limits())
         ) as made:
@@ -76,7 +76,7 @@ class Host:
 
 async def write(host: Host) -> None:
     """Write keys once, in every way there is, and read some of them again."""
-    async with host.agent() as store:
+    with host.agent() as store:
         ways: list[Callable[[dict[str, Any]], Awaitable[Any]]] = [
             lambda values: store.set(*next(iter(values.items()))),
             lambda values: store.set(*next(iter(values.items())), {"way": "merged"}),
@@ -102,7 +102,7 @@ async def _together(store: AsyncDataStore, values: dict[str, Any]) -> None:
 
 
 async def delete(host: Host) -> None:
-    async with host.agent() as store:
+    with host.agent() as store:
         async for name in host.names():
             try:
                 await store.set(f"d:{name}", name)
@@ -113,14 +113,14 @@ async def delete(host: Host) -> None:
 
 
 async def count(host: Host) -> None:
-    async with host.agent() as store:
+    with host.agent() as store:
         async for _ in host.names():
             with host.recorder.operation("count") as attempt:
                 attempt.result = await store.incr("counter")
 
 
 async def claim(host: Host) -> None:
-    async with host.agent() as store:
+    with host.agent() as store:
         for number in range(CLAIMS):
             if host.is_over:
                 return
@@ -130,7 +130,7 @@ async def claim(host: Host) -> None:
 
 
 async def append(host: Host) -> None:
-    async with host.agent() as store:
+    with host.agent() as store:
         async for name in host.names():
             with host.recorder.operation("append", item=name):
                 await store.update("list", functools.partial(_appended, name), default=[])
@@ -141,7 +141,7 @@ def _appended(item: str, items: list[str]) -> list[str]:
 
 
 async def transfer(host: Host) -> None:
-    async with host.agent() as store:
+    with host.agent() as store:
         async for name in host.names():
             source, target = host.chance.sample(ACCOUNTS, 2)
             amount = host.chance.randrange(1, 100)
@@ -151,11 +151,10 @@ async def transfer(host: Host) -> None:
 
 
 async def fence(host: Host) -> None:
-    async with host.agent() as store:
-        async for name in host.names():
+    with host.agent() as store:
+        async for _ in host.names():
             with host.recorder.operation("fence", name=host.name) as attempt:
                 await _fenced(store, host.name, attempt.facts)
-            del name
 
 
 async def _fenced(store: AsyncDataStore, name: str, facts: dict[str, Any]) -> None:
@@ -167,14 +166,12 @@ async def _fenced(store: AsyncDataStore, name: str, facts: dict[str, Any]) -> No
         async with store.atomic(lease=lease) as changes:
             changes.add(f"fence:{lease.token}:{name}", 1)
     finally:
-        try:
+        with suppress(DataStoreError):
             await lock.__aexit__(None, None, None)
-        except DataStoreError as error:
-            facts["not given back"] = str(error)
 
 
 async def replace(host: Host) -> None:
-    async with host.agent() as store:
+    with host.agent() as store:
         async for name in host.names():
             try:
                 entry = await store.get_entry("register")
@@ -182,11 +179,11 @@ async def replace(host: Host) -> None:
             except DataStoreError:
                 continue
             with host.recorder.operation("replace", name=name, over=entry.version if entry else "") as attempt:
-                attempt.result = await store.set("register", {"name": name}, if_version=over)
+                attempt.result = await store.set("register", name, if_version=over)
 
 
 async def write_watched(host: Host) -> None:
-    async with host.agent() as store:
+    with host.agent() as store:
         async for name in host.names():
             with host.recorder.operation("watched write", key=f"seen:{name}") as attempt:
                 attempt.result = await store.set(f"seen:{name}", name)
@@ -195,7 +192,7 @@ async def write_watched(host: Host) -> None:
 async def fill(host: Host) -> None:
     """Fill a quota, make room, and count."""
     limits = Limits(user_keys=MOST_KEYS)
-    async with host.agent(LIMITED_USER, limits) as store:
+    with host.agent(LIMITED_USER, limits) as store:
         async for name in host.names():
             with host.recorder.operation("fill", key=f"full:{name}"):
                 await store.set(f"full:{name}", name)
@@ -214,6 +211,7 @@ async def work(url: str, folder: Path, name: str, seconds: float, settings: Sett
     with (folder / f"{name}.jsonl").open("a", encoding="utf-8") as file:
         async with open_store(url, settings=settings, clock=SkewedClock(skew)) as store:
             print("ready", flush=True)  # noqa: T201 - how it speaks to the test
+            await asyncio.to_thread(sys.stdin.readline)  # Until all hosts are ready.
             host = Host(store, name, Recorder(file), seconds)
             async with asyncio.TaskGroup() as group:
                 for role in ROLES:

@@ -76,6 +76,30 @@ print(store.get("k"), store.get_entry("k").access_count)
             assert (done.returncode, done.stdout, done.stderr) == (0, f"{{'n': 1}} {counted}\n", "")
 
 
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql", "pymongo"])
+def test_work_that_is_left_in_an_executor_is_done_before_the_end(engine: str, tmp_path: Path, servers: Servers) -> None:
+    """Not with Motor: it works in an executor itself, which takes nothing more then."""
+    code = """
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+from datastore import Settings
+from sandbox import connect
+
+store = connect(sys.argv[1], user="alice", agent="a", settings=Settings(mongo_driver="pymongo"))
+
+def work():
+    for number in range(5):
+        time.sleep(0.05)
+        store.set(f"k{number}", number)
+    print(store.count())
+
+ThreadPoolExecutor().submit(work)
+"""
+    with address(engine, tmp_path, servers) as url:
+        done = script(code, url)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "5\n", "")
+
+
 def test_a_script_that_fails_ends_too(url: str) -> None:
     done = script("import sys, sandbox\nsandbox.connect(sys.argv[1], user='a', agent='b')\nraise SystemExit(7)", url)
     assert done.returncode == 7

@@ -1,6 +1,6 @@
 """A MongoDB replica set of three members, each of which a test may kill, stop, wake and start again.
 
-Elections take two seconds instead of ten. Each test makes a set of its own, so it disturbs no other.
+Elections take two seconds instead of ten. Nothing here is shared between test processes.
 """
 
 from __future__ import annotations
@@ -57,10 +57,6 @@ class Replicas:
         """Return the URL of one member, which the driver does not look beyond."""
         return f"mongodb://127.0.0.1:{self._ports[number]}/?directConnection=true"
 
-    def port(self, number: int) -> int:
-        """Return the port of a member."""
-        return self._ports[number]
-
     def initiate(self, ports: Sequence[int] | None = None) -> None:
         """Start every member, and make them a set.
 
@@ -111,7 +107,7 @@ class Replicas:
             client.admin.command("replSetStepDown", 5, secondaryCatchUpPeriodSecs=2, force=True)
 
     def primary(self) -> int:
-        """Return the number of the primary, waiting until there is one that a majority knows."""
+        """Return the number of a member that calls itself primary, waiting until there is one."""
         until = time.monotonic() + _START_SECONDS
         while time.monotonic() < until:
             for number in self._processes:

@@ -50,5 +50,7 @@ def test_the_error_of_the_first_part_is_left_as_it_is() -> None:
     assert str(error) == f"{SILENT}. {NOTHING_WRITTEN}"
 
 
-def test_parts_of_parts_add_up() -> None:
+def test_parts_of_parts_add_up_and_what_has_no_number_adds_none() -> None:
     assert part(part(StoreUnavailable(SILENT), done=2), done=3).done == 5
+    assert part(part(StoreUnavailable(SILENT), done=2), done=True).done == 2
+    assert "done" not in part(StoreUnavailable(SILENT), done=True).fields

@@ -7,6 +7,7 @@ as the URL gives them, and never its credentials: the driver's own texts are not
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -96,7 +97,7 @@ async def close(made: Client) -> None:
     Motor closes in the caller's thread and may wait for the server meanwhile, so that is not the loop's thread.
     """
     with pymongo.timeout(CLOSING_SECONDS):
-        await maybe_await(await asyncio.to_thread(made.close))
+        await maybe_await(made.close() if inspect.iscoroutinefunction(made.close) else asyncio.to_thread(made.close))
 
 
 @contextmanager
