@@ -283,9 +283,10 @@ class _Fork:
 
 
 def _pid(pidfd: int) -> int | None:
-    """Return the pid on this host, which is another one than the zygote knows."""
+    """Return the pid on this host, which is another one than the zygote knows; None: it is not known, or has ended."""
     try:
         with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as lines:  # noqa: PTH123 - no path of a user
-            return next(int(line[4:]) for line in lines if line.startswith("Pid:"))
+            pid = next(int(line[4:]) for line in lines if line.startswith("Pid:"))
     except (OSError, StopIteration):  # No /proc.
         return None
+    return pid if pid > 0 else None  # The kernel says -1 of a process that has been reaped.

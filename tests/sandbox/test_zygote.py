@@ -210,3 +210,16 @@ async def test_more_requests_than_the_socket_holds_are_all_answered(store: Store
         assert len(sandbox._level._nurseries[0]._unsent) > 10  # type: ignore[attr-defined]
         os.killpg(parent, signal.SIGCONT)
         assert sum(result.output for result in await asyncio.gather(*runs)) == 330
+
+
+def test_a_guest_that_has_been_reaped_has_no_pid() -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    pidfd = os.pidfd_open(child)
+    try:
+        assert zygote._pid(pidfd) == child
+        os.waitpid(child, 0)
+        assert zygote._pid(pidfd) is None
+    finally:
+        os.close(pidfd)
