@@ -3,9 +3,11 @@
 .PHONY: help setup demo test test-slow test-faults nightly lint check bench bench-scale bench-sandbox bench-archive format clean
 python := .venv/bin/python
 pytest := $(python) -m pytest --durations 20
+# The tests of a module run in one process, in their order.
+parallel = --numprocesses $(1) --dist loadscope --no-loadscope-reorder
 # On a small machine two more processes than processors, because some tests wait.
 workers := $(shell echo $$(( $$(nproc) < 4 ? $$(nproc) + 2 : 6 )))
-abreast := --numprocesses $(workers) --dist loadscope --no-loadscope-reorder
+abreast := $(call parallel,$(workers))
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1	\2/' | expand -t 22
@@ -25,7 +27,7 @@ test-slow: setup ## run the slow tests: many processes, long examples, a full ma
 	@$(pytest) -m "alone and not nightly"
 
 test-faults: setup ## break servers under hosts at work, and check what the hosts were told
-	@$(pytest) --numprocesses 2 --dist loadscope --no-loadscope-reorder -m faults
+	@$(pytest) $(call parallel,2) -m faults
 
 nightly: setup ## run the long proofs: thousands of sequences, kills at every moment
 	@$(pytest) $(abreast) -m "nightly and not alone"

@@ -118,5 +118,10 @@ class LayoutGuard:
 
 
 def guard_layout(engine: Engine, seconds: float) -> Engine:
-    """Return an engine that refuses everything if this version is too old for its store; a call ends in so long."""
+    """Return an engine that refuses everything if this version is too old for its store.
+
+    Args:
+        engine: what is guarded.
+        seconds: the deadline of a call that is not part of an operation.
+    """
     return cast("Engine", LayoutGuard(engine, seconds))

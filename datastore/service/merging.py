@@ -57,7 +57,7 @@ async def write_merged(
 
 async def pause(attempt: int) -> None:
     """Let others go first, the longer the more often they were faster."""
-    await asyncio.sleep(random.uniform(0, 0.001 * 2 ** min(attempt, 6)))  # noqa: S311 - jitter is no secret
+    await asyncio.sleep(random.uniform(0, 0.001 * 2 ** min(attempt, 6)))  # noqa: S311 - jitter is not a secret
 
 
 def again(change: object) -> bool:

@@ -191,7 +191,7 @@ class _Lock:
         self.lease = names.LEASE + self.name
         self.is_claiming = False
         self.has_claimed = False
-        """Whether the claim that is under way stands, so that it is to be given back."""
+        """Whether a claim stands that is not confirmed: it is to be given back, and others meet it until then."""
         self.is_abandoned = False
         """Whether the caller was cancelled while a claim was under way: that one is awaited, and no other made."""
         self._who: object = None

@@ -222,7 +222,7 @@ class Verbs:
             applied = yield self._apply([put])
             if applied["outcomes"][0]["applied"]:
                 return unpack_value(put)
-            yield Pause(random.uniform(0, min(0.001 * 2**attempt, _LONGEST_PAUSE_SECONDS)))  # noqa: S311 - jitter is no secret
+            yield Pause(random.uniform(0, min(0.001 * 2**attempt, _LONGEST_PAUSE_SECONDS)))  # noqa: S311 - jitter is not a secret
         raise hints.outrun(named, applied["outcomes"][0]["version"], _TRIES)
 
     @writing

@@ -35,9 +35,7 @@ def _kept(entry: Entry) -> dict[str, Any]:
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("how", ["import", "copy"])
-async def test_an_import_that_failed_says_so_and_goes_on_when_it_is_called_again(
-    engine: str, how: str, url: str
-) -> None:
+async def test_an_import_that_failed_says_so_and_can_be_repeated(engine: str, how: str, url: str) -> None:
     async with whole_and_wired(engine, url) as (whole, store, wire):
         with agent(whole) as data_store:
             await data_store.aio.set_many(MANY)

@@ -156,7 +156,7 @@ def fail() -> None:
     raise StoreUnavailable("the store did not answer in time", may_have_written=True)
 
 
-def test_a_history_is_read_as_it_was_written_even_if_its_worker_was_killed(tmp_path: Path) -> None:
+def test_a_history_of_a_killed_worker_is_read(tmp_path: Path) -> None:
     file = io.StringIO()
     recorder = Recorder(file)
     with recorder.operation("write", values={"k": 1}) as attempt:

@@ -16,7 +16,7 @@ from tests.uids import RUN_AS, uids
 pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("forgetful_driver")]
 
 LEVELS: Final[dict[str, str | None]] = (
-    {"strict": RUN_AS, "landlock": uids(400, 80)} if os.geteuid() == 0 else {"strict": RUN_AS}
+    {"strict": RUN_AS, "landlock": uids(700, 80)} if os.geteuid() == 0 else {"strict": RUN_AS}
 )
 CODE: Final = """
 def run(input_dict, tools):

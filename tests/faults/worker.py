@@ -51,7 +51,7 @@ class Host:
         self.store = store
         self.name = name
         self.recorder = recorder
-        self.chance = random.Random(name)  # noqa: S311 - which account is no secret
+        self.chance = random.Random(name)  # noqa: S311 - which account is not a secret
         self._until = time.monotonic() + seconds
 
     @property

@@ -57,7 +57,7 @@ async def test_a_start_makes_indexes_while_one_member_is_down(driver: Driver) ->
         await backend.aclose()
 
 
-async def test_a_start_does_not_wait_long_for_an_index_that_no_read_needs(
+async def test_a_start_waits_little_for_an_index_that_no_read_needs(
     url: str, driver: Driver, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "datastore.mongo"), failing(url, {"skip": 1}, "createIndexes", **BLOCKED):

@@ -1,4 +1,4 @@
-"""Answers that a server gives while its primary changes: the driver can read them, and nothing is made twice.
+"""Answers of a server whose primary changes: the driver can read them, nothing is made twice, and reads go on.
 
 A server that is told to says that a write was made but that a majority may not have it, as a primary that steps down
 does. The driver sends such a write again, and the server answers with what it did the first time.
@@ -14,6 +14,7 @@ import pytest
 
 from datastore import Settings
 from datastore.backends.mongo import MongoBackend
+from datastore.document import Span
 from datastore.ports import Actor, Removal, Renewal
 from datastore.quotas import Ceiling, Quota
 from tests.mongo.failpoint import failing
@@ -69,7 +70,7 @@ async def backend(url: str, driver: Literal["motor", "pymongo"], forgetful_drive
 
 
 @pytest.mark.parametrize("name", WORK)
-async def test_a_write_that_a_stepping_down_primary_answers_is_made_once(
+async def test_a_write_answered_by_a_stepping_down_primary_is_made_once(
     backend: MongoBackend, url: str, name: str
 ) -> None:
     command, work, expected = WORK[name]
@@ -78,3 +79,27 @@ async def test_a_write_that_a_stepping_down_primary_answers_is_made_once(
     with pymongo.MongoClient[dict[str, Any]](url) as client:
         stored = {each["key"]: each["value"] for each in client.get_default_database()["entries"].find()}
     assert (failures.made, stored) == (1, expected)
+
+
+READS: Final[dict[str, tuple[str, Work, Any]]] = {
+    "get": ("find", lambda it: it.get(HERE, ["a"], NOW), ["a"]),
+    "peek": ("find", lambda it: it.peek(HERE, ["a"], NOW), ["a"]),
+    "scan": ("find", lambda it: it.scan(HERE, Span(limit=1), NOW), ["a"]),
+    "keys": ("find", lambda it: it.keys(HERE, Span(), NOW), ["a", "b"]),
+    "count": ("aggregate", lambda it: it.count(HERE, "", NOW), 2),
+    "namespaces": ("aggregate", lambda it: it.namespaces(HERE.owner, "", NOW), [HERE.namespace]),
+}
+
+
+@pytest.mark.parametrize("name", READS)
+async def test_a_read_is_repeated_while_its_server_is_lost(backend: MongoBackend, url: str, name: str) -> None:
+    command, work, expected = READS[name]
+    with failing(url, {"times": 3}, command, closeConnection=True) as failures:
+        answer = await work(backend)
+    found = answer[0] if isinstance(answer, tuple) else answer
+    assert (failures.made, _keys(found)) == (3, expected)
+
+
+def _keys(found: Any) -> Any:
+    """Return the keys of entries, and anything else as it is."""
+    return [getattr(each, "key", each) for each in found] if isinstance(found, list) else found

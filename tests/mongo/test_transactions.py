@@ -223,7 +223,7 @@ async def test_what_is_never_answered_ends_in_time_and_says_what_may_have_happen
     assert stored.count_documents({}) == (2 if command == "commitTransaction" else 0)
 
 
-async def test_a_commit_whose_answer_is_lost_may_have_happened_although_no_server_is_found_afterwards(
+async def test_a_commit_whose_answer_is_lost_may_have_happened(
     far: MongoBackend, wire: tuple[Proxy, str], stored: Collection[dict[str, Any]]
 ) -> None:
     wire[0].break_answers("leave", 1, "commitTransaction")

@@ -63,7 +63,7 @@ def overwrite(store: ConnectedDataStore, name: str, version: str) -> bool:
 
 def transfer(store: ConnectedDataStore, name: str) -> int:
     """Move amounts between counters."""
-    chance = random.Random(name)  # noqa: S311 - which counters is no secret
+    chance = random.Random(name)  # noqa: S311 - which counters is not a secret
     for _ in range(TRANSFERS):
         source, target = chance.sample(COUNTERS, 2)
         amount = chance.randrange(1, 100)

@@ -1,6 +1,6 @@
 """A MongoDB replica set of three members, each of which a test may kill, stop, wake and start again.
 
-Elections take two seconds instead of ten. Nothing here is shared between test processes.
+Elections take two seconds unless a test wants the default. Nothing here is shared between test processes.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tests.servers.mongo import executable, free_port, launch, stop_process
 MEMBERS: Final = 3
 _NAME: Final = "replicas"
 _ELECTION_MILLISECONDS: Final = 2000
+DEFAULT_ELECTION_MILLISECONDS: Final = 10_000
 _START_SECONDS: Final = 60
 _PAUSE_SECONDS: Final = 0.1
 _OPLOG_MEGABYTES: Final = 512
@@ -37,12 +38,12 @@ class Replicas:
 
     Args:
         folder: holds their data.
-        parameters: server parameters besides the usual, such as "name=value".
+        election_milliseconds: how long members wait for a primary before they elect another.
     """
 
-    def __init__(self, folder: Path, parameters: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, election_milliseconds: int = _ELECTION_MILLISECONDS) -> None:
         self._folder = folder
-        self._parameters = parameters
+        self._election_milliseconds = election_milliseconds
         self._ports = [free_port() for _ in range(MEMBERS)]
         self._known: Sequence[int] = self._ports
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -70,7 +71,7 @@ class Replicas:
             with self._client(self.member_url(number)) as client:
                 client.admin.command("ping")
         members = [{"_id": number, "host": f"127.0.0.1:{port}"} for number, port in enumerate(self._known)]
-        settings = {"electionTimeoutMillis": _ELECTION_MILLISECONDS, "heartbeatIntervalMillis": 500}
+        settings = {"electionTimeoutMillis": self._election_milliseconds, "heartbeatIntervalMillis": 500}
         with self._client(self.member_url(0)) as client:
             client.admin.command("replSetInitiate", {"_id": _NAME, "members": members, "settings": settings})
         self.primary()
@@ -80,8 +81,7 @@ class Replicas:
         """Start a member that does not run."""
         data = self._folder / f"member{number}"
         data.mkdir(exist_ok=True)
-        own = [f"--setParameter={each}" for each in self._parameters]
-        replicated = ("--replSet", _NAME, "--oplogSize", str(_OPLOG_MEGABYTES), *own)
+        replicated = ("--replSet", _NAME, "--oplogSize", str(_OPLOG_MEGABYTES))
         self._processes[number] = launch(
             executable(self._folder), self._ports[number], data, *replicated, cache_gigabytes=_CACHE_GIGABYTES
         )
@@ -149,18 +149,18 @@ class Replicas:
 
 
 @contextmanager
-def replicas(*parameters: str) -> Iterator[Replicas]:
+def replicas(election_milliseconds: int = _ELECTION_MILLISECONDS) -> Iterator[Replicas]:
     """Yield a running set, and stop it afterwards."""
-    with stopped_replicas(*parameters) as made:
+    with stopped_replicas(election_milliseconds) as made:
         made.initiate()
         yield made
 
 
 @contextmanager
-def stopped_replicas(*parameters: str) -> Iterator[Replicas]:
+def stopped_replicas(election_milliseconds: int = _ELECTION_MILLISECONDS) -> Iterator[Replicas]:
     """Yield a set that is still to be initiated, and stop it afterwards."""
     with tempfile.TemporaryDirectory(prefix="datastore-replicas-") as folder:
-        made = Replicas(Path(folder), parameters)
+        made = Replicas(Path(folder), election_milliseconds)
         atexit.register(made.end)
         try:
             yield made

@@ -100,7 +100,7 @@ async def test_all_steps_of_an_operation_have_the_deadline_of_its_start(
     assert len(set(own)) == 1
 
 
-async def test_what_works_for_all_users_outlives_the_operation_that_began_it(store: Store, noting: Noting) -> None:
+async def test_shared_work_outlives_the_operation_that_began_it(store: Store, noting: Noting) -> None:
     with deadlines.within(0.001), pytest.raises(StoreUnavailable):
         await store.execute(LIMITED, Get(namespace="n", keys=("k",)))
 
@@ -122,7 +122,7 @@ async def test_an_earlier_deadline_stays() -> None:
     assert deadlines.left() == math.inf
 
 
-async def test_who_waits_for_shared_work_leaves_it_running_at_the_deadline() -> None:
+async def test_a_deadline_ends_the_wait_but_not_the_shared_work() -> None:
     done = asyncio.Event()
     task = asyncio.create_task(done.wait())
     with deadlines.within(0.01), pytest.raises(StoreUnavailable, match="did not answer in time"):

@@ -133,6 +133,17 @@ async def test_the_locks_of_an_agent_that_was_too_fast_are_given_back(store: Sto
     patient.close()
 
 
+async def test_a_lock_refused_after_its_claim_says_so_and_ends_with_its_run(store: Store) -> None:
+    slow, patient = connect(store, scope=scope(operations_per_second=0.001)), connect(store, scope=scope(agent="y"))
+    with pytest.raises(slow.RateExceeded, match="the lock 'job' was claimed for 60 seconds; then: ") as caught:
+        await slow.aio.lock("job", ttl_seconds=60).__aenter__()
+    assert caught.value.may_have_written
+    slow.close()
+    async with patient.aio.lock("job", wait_seconds=20) as lease:
+        assert not lease.lost
+    patient.close()
+
+
 class Held:
     """Something that is asked of the engine, and does not end before it is let go."""
 

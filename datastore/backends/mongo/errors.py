@@ -103,7 +103,7 @@ async def repeated(send: Callable[[], Awaitable[T]]) -> T:
             return await send()
         except PyMongoError as error:
             first = first or (None if isinstance(error, ServerSelectionTimeoutError) else error)
-            pause = random.uniform(0, min(0.01 * 2**attempt, _LONGEST_PAUSE_SECONDS))  # noqa: S311 - jitter is no secret
+            pause = random.uniform(0, min(0.01 * 2**attempt, _LONGEST_PAUSE_SECONDS))  # noqa: S311 - jitter is not a secret
             if not _no_answer(error) or error.timeout or attempt + 1 == _MOST_TRIES or pause > deadlines.left():
                 raise first or error  # noqa: B904 - the first has a cause of its own
         await asyncio.sleep(pause)

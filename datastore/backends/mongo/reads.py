@@ -6,9 +6,9 @@ its values pass `PAGE_BYTES`; what the server has already sent beyond is dropped
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from datastore.backends.mongo import documents, errors, ranges
 from datastore.backends.mongo.driver import Collection, Cursor, Document, maybe_await
@@ -16,6 +16,8 @@ from datastore.backends.mongo.statements import BY_ID
 from datastore.document import Place, Span
 from datastore.entry import Entry
 from datastore.ports import PAGE_BYTES, Stub
+
+T = TypeVar("T")
 
 _KEY_ALONE: Final = {"_id": 0, "key": 1}
 _STUB: Final = {"_id": 0, "key": 1, "version": 1, "expiresAt": 1, "metadata": 1, "sizeBytes": 1}
@@ -34,9 +36,10 @@ class Reader:
         if not keys:
             return [], []
         wanted = ranges.among(place, keys, now)
-        with errors.translated(write=False):
-            cursor = self._entries.find(wanted, sort=BY_ID, batch_size=len(keys) + 1, hint=BY_ID)
-            entries, more = await _page(cursor, len(keys))
+        number = len(keys)
+        entries, more = await _answered(
+            lambda: _page(self._entries.find(wanted, sort=BY_ID, batch_size=number + 1, hint=BY_ID), number)
+        )
         last = place.id(entries[-1].key) if more else None
         return entries, [] if last is None else [key for key in keys if place.id(key) > last]
 
@@ -45,8 +48,9 @@ class Reader:
         if not keys:
             return []
         wanted = ranges.among(place, keys, now)
-        with errors.translated(write=False):
-            found = await self._entries.find(wanted, _STUB, batch_size=len(keys) + 1, hint=BY_ID).to_list()
+        found = await _answered(
+            lambda: self._entries.find(wanted, _STUB, batch_size=len(keys) + 1, hint=BY_ID).to_list()
+        )
         return [documents.stub(documents.plain(each)) for each in found]
 
     async def scan(self, place: Place, span: Span, now: datetime) -> tuple[list[Entry], str | None]:
@@ -55,8 +59,7 @@ class Reader:
 
     async def keys(self, place: Place, span: Span, now: datetime) -> tuple[list[str], str | None]:
         """Return a page of keys from the index alone, and the key after which to go on."""
-        with errors.translated(write=False):
-            found = await self._find(place, span, now, _KEY_ALONE).to_list()
+        found = await _answered(lambda: self._find(place, span, now, _KEY_ALONE).to_list())
         keys = [str(each["key"]) for each in found[: span.limit]]
         return keys, keys[-1] if len(found) > span.limit else None
 
@@ -77,8 +80,7 @@ class Reader:
     async def _scan(
         self, place: Place, span: Span, now: datetime, projection: Document | None
     ) -> tuple[list[Entry], str | None]:
-        with errors.translated(write=False):
-            entries, more = await _page(self._find(place, span, now, projection), span.limit)
+        entries, more = await _answered(lambda: _page(self._find(place, span, now, projection), span.limit))
         return entries, entries[-1].key if more else None
 
     def _find(self, place: Place, span: Span, now: datetime, projection: Document | None) -> Cursor:
@@ -88,14 +90,20 @@ class Reader:
         return self._entries.find(wanted, projection, sort=order, limit=limit, batch_size=limit)
 
     async def _aggregate(self, *stages: Document) -> list[Document]:
-        with errors.translated(write=False):
-            return [documents.plain(each) for each in await errors.repeated(lambda: aggregated(self._entries, stages))]
+        found = await _answered(lambda: aggregated(self._entries, stages))
+        return [documents.plain(each) for each in found]
 
 
 async def aggregated(collection: Collection, stages: Sequence[Document]) -> list[Mapping[str, Any]]:
     """Return all that a pipeline gives."""
     cursor: Cursor = await maybe_await(collection.aggregate(list(stages)))
     return await cursor.to_list(None)
+
+
+async def _answered(read: Callable[[], Awaitable[T]]) -> T:
+    """Read until there is an answer, from the beginning: the driver repeats a query once, and no part of it."""
+    with errors.translated(write=False):
+        return await errors.repeated(read)
 
 
 async def _page(cursor: Cursor, limit: int) -> tuple[list[Entry], bool]:

@@ -202,7 +202,7 @@ class Reservations:
                         return await self._written(reserved, write, nothing)
                 if asyncio.get_running_loop().time() > until:
                     break
-                await asyncio.sleep(random.uniform(0, min(0.002 * 2**attempt, _LONGEST_PAUSE_SECONDS)))  # noqa: S311 - jitter is no secret
+                await asyncio.sleep(random.uniform(0, min(0.002 * 2**attempt, _LONGEST_PAUSE_SECONDS)))  # noqa: S311 - jitter is not a secret
         raise _undecided()
 
     @asynccontextmanager

@@ -121,7 +121,7 @@ class Transaction:
         return None
 
     async def _pause(self, attempt: int) -> None:
-        await asyncio.sleep(random.uniform(0, min(0.001 * 2**attempt, _LONGEST_PAUSE_SECONDS)))  # noqa: S311 - jitter is no secret
+        await asyncio.sleep(random.uniform(0, min(0.001 * 2**attempt, _LONGEST_PAUSE_SECONDS)))  # noqa: S311 - jitter is not a secret
 
 
 def _requests(steps: Sequence[Step], actor: Actor) -> tuple[list[Request], list[int]]:

@@ -285,7 +285,7 @@ async def _perform(engine: AsyncEngine, job: Job, work: Work[T]) -> T:
             if job.stopped or job.uncertain or not job.dialect.passes(error):
                 raise
         pause = _LEAST_PAUSE_SECONDS * 2 ** min(attempt, _DOUBLINGS)
-        await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter is no secret
+        await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter is not a secret
     raise AssertionError  # A count has no end.
 
 
