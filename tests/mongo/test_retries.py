@@ -14,7 +14,7 @@ import pytest
 
 from datastore import Settings
 from datastore.backends.mongo import MongoBackend
-from datastore.document import Span
+from datastore.document import Place
 from datastore.ports import Actor, Removal, Renewal
 from datastore.quotas import Ceiling, Quota
 from tests.mongo.failpoint import failing
@@ -81,25 +81,26 @@ async def test_a_write_answered_by_a_stepping_down_primary_is_made_once(
     assert (failures.made, stored) == (1, expected)
 
 
-READS: Final[dict[str, tuple[str, Work, Any]]] = {
-    "get": ("find", lambda it: it.get(HERE, ["a"], NOW), ["a"]),
-    "peek": ("find", lambda it: it.peek(HERE, ["a"], NOW), ["a"]),
-    "scan": ("find", lambda it: it.scan(HERE, Span(limit=1), NOW), ["a"]),
-    "keys": ("find", lambda it: it.keys(HERE, Span(), NOW), ["a", "b"]),
-    "count": ("aggregate", lambda it: it.count(HERE, "", NOW), 2),
-    "namespaces": ("aggregate", lambda it: it.namespaces(HERE.owner, "", NOW), [HERE.namespace]),
-}
+async def _many_namespaces(backend: MongoBackend) -> Any:
+    """Ask for more names than an answer's first part has."""
+    for number in range(150):
+        await backend.apply(Place(HERE.owner, f"many{number:03}"), [write("k")], at())
+    return lambda: backend.namespaces(HERE.owner, "many", NOW)
 
 
-@pytest.mark.parametrize("name", READS)
-async def test_a_read_is_repeated_while_its_server_is_lost(backend: MongoBackend, url: str, name: str) -> None:
-    command, work, expected = READS[name]
-    with failing(url, {"times": 3}, command, closeConnection=True) as failures:
-        answer = await work(backend)
-    found = answer[0] if isinstance(answer, tuple) else answer
-    assert (failures.made, _keys(found)) == (3, expected)
+async def _much_metadata(backend: MongoBackend) -> Any:
+    """Ask for more bytes than an answer's first part has, which is 16 MiB."""
+    keys = [f"k{number:04}" for number in range(1100)]
+    for start in range(0, len(keys), 100):
+        await backend.apply(HERE, [write(k, metadata={"note": "x" * 16_000}) for k in keys[start : start + 100]], at())
+    return lambda: backend.peek(HERE, keys, NOW)
 
 
-def _keys(found: Any) -> Any:
-    """Return the keys of entries, and anything else as it is."""
-    return [getattr(each, "key", each) for each in found] if isinstance(found, list) else found
+@pytest.mark.parametrize(("prepare", "number"), [(_many_namespaces, 150), (_much_metadata, 1100)])
+async def test_a_read_that_loses_the_rest_of_its_answer_is_made_again(
+    backend: MongoBackend, url: str, prepare: Callable[[MongoBackend], Awaitable[Any]], number: int
+) -> None:
+    read = await prepare(backend)
+    with failing(url, {"times": 1}, "getMore", closeConnection=True) as failures:
+        answer = await read()
+    assert (failures.made, len(answer)) == (1, number)

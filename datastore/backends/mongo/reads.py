@@ -101,7 +101,7 @@ async def aggregated(collection: Collection, stages: Sequence[Document]) -> list
 
 
 async def _answered(read: Callable[[], Awaitable[T]]) -> T:
-    """Read until there is an answer, from the beginning: the driver repeats a query once, and no part of it."""
+    """Read from the beginning until the answer is whole: the driver repeats a query, but no request for its rest."""
     with errors.translated(write=False):
         return await errors.repeated(read)
 
