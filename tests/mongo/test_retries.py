@@ -88,15 +88,25 @@ async def _many_namespaces(backend: MongoBackend) -> Any:
     return lambda: backend.namespaces(HERE.owner, "many", NOW)
 
 
-async def _much_metadata(backend: MongoBackend) -> Any:
-    """Ask for more bytes than an answer's first part has, which is 16 MiB."""
+async def _much_metadata(backend: MongoBackend) -> list[str]:
+    """Write more bytes than an answer's first part has, which is 16 MiB."""
     keys = [f"k{number:04}" for number in range(1100)]
     for start in range(0, len(keys), 100):
         await backend.apply(HERE, [write(k, metadata={"note": "x" * 16_000}) for k in keys[start : start + 100]], at())
+    return keys
+
+
+async def _peeked(backend: MongoBackend) -> Any:
+    keys = await _much_metadata(backend)
     return lambda: backend.peek(HERE, keys, NOW)
 
 
-@pytest.mark.parametrize(("prepare", "number"), [(_many_namespaces, 150), (_much_metadata, 1100)])
+async def _surveyed(backend: MongoBackend) -> Any:
+    keys = await _much_metadata(backend)
+    return lambda: backend.survey(HERE.id(""), None, len(keys))
+
+
+@pytest.mark.parametrize(("prepare", "number"), [(_many_namespaces, 150), (_peeked, 1100), (_surveyed, 1100)])
 async def test_a_read_that_loses_the_rest_of_its_answer_is_made_again(
     backend: MongoBackend, url: str, prepare: Callable[[MongoBackend], Awaitable[Any]], number: int
 ) -> None:

@@ -122,11 +122,12 @@ class Batch:
         if not keys:
             return
         wanted = ranges.among(self._place, keys, self._actor.now)
-        with errors.translated(write=False, begun=self._begun):
-            cursor = self._entries.find(
-                wanted, {"_id": 0, "key": 1, "version": 1}, batch_size=len(keys) + 1, hint=statements.BY_ID
-            )
-            found: dict[str, Any] = {each["key"]: each["version"] for each in await cursor.to_list()}
+        shown = {"_id": 0, "key": 1, "version": 1}
+        standing = await errors.answered(
+            lambda: self._entries.find(wanted, shown, batch_size=len(keys) + 1, hint=statements.BY_ID).to_list(),
+            begun=self._begun,
+        )
+        found: dict[str, Any] = {each["key"]: each["version"] for each in standing}
         for key in keys:
             self._outcomes[key] = Outcome(applied=False, version=found.get(key))
 

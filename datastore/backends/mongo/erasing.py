@@ -36,10 +36,11 @@ class Erasing(Reader):
 
     async def expunge(self, user: str) -> int:
         """Remove some of a user's documents, guards of absent keys included, then counters; see `Eraser.expunge`."""
-        with errors.translated(write=False):
-            named = {"_id": 0, "namespace": 1, "key": 1}
-            found = self._entries.find({"userId": user}, named, limit=_MOST, batch_size=_MOST, hint=indexes.LISTED)
-            ids = [Place(user, str(each["namespace"])).id(str(each["key"])) for each in await found.to_list()]
+        wanted, named = {"userId": user}, {"_id": 0, "namespace": 1, "key": 1}
+        found = await errors.answered(
+            lambda: self._entries.find(wanted, named, limit=_MOST, batch_size=_MOST, hint=indexes.LISTED).to_list()
+        )
+        ids = [Place(user, str(each["namespace"])).id(str(each["key"])) for each in found]
         if ids:
             with errors.translated(write=True):
                 await errors.repeated(lambda: self._commands.delete_many({"_id": {"$in": ids}, "userId": user}))
@@ -59,9 +60,10 @@ class Erasing(Reader):
         return int(found[0]["number"]) if found else 0
 
     async def _renamed(self, field: str, user: str, pseudonym: str) -> int:
-        with errors.translated(write=False):
-            found = self._entries.find({field: user}, {"_id": 1}, limit=_MOST, batch_size=_MOST)
-            ids = [each["_id"] for each in await found.to_list()]
+        found = await errors.answered(
+            lambda: self._entries.find({field: user}, {"_id": 1}, limit=_MOST, batch_size=_MOST).to_list()
+        )
+        ids = [each["_id"] for each in found]
         if ids:
             with errors.translated(write=True):
                 change = {"$set": {field: pseudonym}}

@@ -110,6 +110,17 @@ async def repeated(send: Callable[[], Awaitable[T]]) -> T:
     raise AssertionError  # The last try returned or raised.
 
 
+async def answered(read: Callable[[], Awaitable[T]], *, begun: bool = False) -> T:
+    """Read from the beginning until the answer is whole: the driver repeats a query, but no request for its rest.
+
+    Args:
+        read: makes the query, and takes all that is wanted of its answer.
+        begun: whether an earlier statement of the same operation may have changed something.
+    """
+    with translated(write=False, begun=begun):
+        return await repeated(read)
+
+
 def _no_answer(error: PyMongoError) -> bool:
     if isinstance(error, (ConnectionFailure, WriteConcernError)):
         return True

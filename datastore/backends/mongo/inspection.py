@@ -67,9 +67,12 @@ class Inspection(Reader):
     async def survey(self, begin: str, after: str | None, limit: int) -> list[Record]:
         """Return the next records in the order of their ids, none of their values."""
         wanted = {"_id": ranges.starting(begin) | {"$gt": after or begin}, "expiresAt": {"$ne": LONG_AGO}}
-        with errors.translated(write=False):
-            cursor = self._entries.find(wanted, {"value": 0}, sort=BY_ID, limit=limit, batch_size=limit, hint=BY_ID)
-            return [documents.record(each) for each in await cursor.to_list()]
+        found = await errors.answered(
+            lambda: self._entries.find(
+                wanted, {"value": 0}, sort=BY_ID, limit=limit, batch_size=limit, hint=BY_ID
+            ).to_list()
+        )
+        return [documents.record(each) for each in found]
 
     async def parts(self, *, thorough: bool) -> list[Part]:
         """Return the indexes, and whether every document has an id of the store's form."""
@@ -80,8 +83,7 @@ class Inspection(Reader):
         return [*entries, *audit, await self._ids()]
 
     async def _indexes(self, collection: Collection, before: str, wanted: Sequence[IndexModel]) -> list[Part]:
-        with errors.translated(write=False):
-            standing = await collection.index_information()
+        standing = await errors.answered(collection.index_information)
         named = {each.document["name"]: each for each in wanted}
         return [Part(before + name, indexes.fault(each, standing.get(name))) for name, each in named.items()]
 

@@ -63,8 +63,7 @@ class MongoLayoutRecord:
         return Layout.parsed(found.get("number"), found.get("needs"), found.get("position"), record)
 
     async def _first(self, collection: Collection, query: Document) -> Any:
-        with errors.translated(write=False):
-            found = await collection.find(query, limit=1, batch_size=1).to_list(1)
+        found = await errors.answered(lambda: collection.find(query, limit=1, batch_size=1).to_list(1))
         return found[0] if found else None
 
     async def _replace(self, current: Layout, changed: Layout) -> None:

@@ -80,9 +80,10 @@ class Auditing:
             await errors.repeated(lambda: self._audit.delete_many(wanted))
 
     async def _rows(self, wanted: Document, order: list[tuple[str, int]], limit: int) -> list[Row]:
-        with errors.translated(write=False):
-            cursor = self._audit.find(wanted, sort=order, limit=limit, batch_size=limit)
-            return [_row(each) for each in await cursor.to_list()]
+        found = await errors.answered(
+            lambda: self._audit.find(wanted, sort=order, limit=limit, batch_size=limit).to_list()
+        )
+        return [_row(each) for each in found]
 
 
 def _document(row: Row) -> Document:

@@ -89,8 +89,9 @@ class PollingJournal:
 
     async def _read(self, place: Place) -> dict[str, str]:
         wanted = {"userId": place.owner, "namespace": place.namespace}
-        with errors.translated(write=False):
-            found: list[Any] = await self._entries.find(wanted, _SHOWN, limit=MOST_KEYS + 1).to_list()
+        found: list[Any] = await errors.answered(
+            lambda: self._entries.find(wanted, _SHOWN, limit=MOST_KEYS + 1).to_list()
+        )
         if len(found) > MOST_KEYS:
             raise NotSupported(
                 f"A MongoDB that is no replica set cannot watch a namespace of more than {MOST_KEYS:,} entries. "

@@ -6,9 +6,9 @@ its values pass `PAGE_BYTES`; what the server has already sent beyond is dropped
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from datastore.backends.mongo import documents, errors, ranges
 from datastore.backends.mongo.driver import Collection, Cursor, Document, maybe_await
@@ -16,8 +16,6 @@ from datastore.backends.mongo.statements import BY_ID
 from datastore.document import Place, Span
 from datastore.entry import Entry
 from datastore.ports import PAGE_BYTES, Stub
-
-T = TypeVar("T")
 
 _KEY_ALONE: Final = {"_id": 0, "key": 1}
 _STUB: Final = {"_id": 0, "key": 1, "version": 1, "expiresAt": 1, "metadata": 1, "sizeBytes": 1}
@@ -37,7 +35,7 @@ class Reader:
             return [], []
         wanted = ranges.among(place, keys, now)
         number = len(keys)
-        entries, more = await _answered(
+        entries, more = await errors.answered(
             lambda: _page(self._entries.find(wanted, sort=BY_ID, batch_size=number + 1, hint=BY_ID), number)
         )
         last = place.id(entries[-1].key) if more else None
@@ -48,7 +46,7 @@ class Reader:
         if not keys:
             return []
         wanted = ranges.among(place, keys, now)
-        found = await _answered(
+        found = await errors.answered(
             lambda: self._entries.find(wanted, _STUB, batch_size=len(keys) + 1, hint=BY_ID).to_list()
         )
         return [documents.stub(documents.plain(each)) for each in found]
@@ -59,7 +57,7 @@ class Reader:
 
     async def keys(self, place: Place, span: Span, now: datetime) -> tuple[list[str], str | None]:
         """Return a page of keys from the index alone, and the key after which to go on."""
-        found = await _answered(lambda: self._find(place, span, now, _KEY_ALONE).to_list())
+        found = await errors.answered(lambda: self._find(place, span, now, _KEY_ALONE).to_list())
         keys = [str(each["key"]) for each in found[: span.limit]]
         return keys, keys[-1] if len(found) > span.limit else None
 
@@ -80,7 +78,7 @@ class Reader:
     async def _scan(
         self, place: Place, span: Span, now: datetime, projection: Document | None
     ) -> tuple[list[Entry], str | None]:
-        entries, more = await _answered(lambda: _page(self._find(place, span, now, projection), span.limit))
+        entries, more = await errors.answered(lambda: _page(self._find(place, span, now, projection), span.limit))
         return entries, entries[-1].key if more else None
 
     def _find(self, place: Place, span: Span, now: datetime, projection: Document | None) -> Cursor:
@@ -90,7 +88,7 @@ class Reader:
         return self._entries.find(wanted, projection, sort=order, limit=limit, batch_size=limit)
 
     async def _aggregate(self, *stages: Document) -> list[Document]:
-        found = await _answered(lambda: aggregated(self._entries, stages))
+        found = await errors.answered(lambda: aggregated(self._entries, stages))
         return [documents.plain(each) for each in found]
 
 
@@ -98,12 +96,6 @@ async def aggregated(collection: Collection, stages: Sequence[Document]) -> list
     """Return all that a pipeline gives."""
     cursor: Cursor = await maybe_await(collection.aggregate(list(stages)))
     return await cursor.to_list(None)
-
-
-async def _answered(read: Callable[[], Awaitable[T]]) -> T:
-    """Read from the beginning until the answer is whole: the driver repeats a query, but no request for its rest."""
-    with errors.translated(write=False):
-        return await errors.repeated(read)
 
 
 async def _page(cursor: Cursor, limit: int) -> tuple[list[Entry], bool]:

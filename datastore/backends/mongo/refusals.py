@@ -19,9 +19,8 @@ async def refusal(entries: Collection, place: Place, clause: Clause, actor: Acto
     counts = isinstance(clause, Increment)
     query = statements.named(place, clause.key) | statements.live(actor.now)
     wanted = {"_id": 0, "version": 1, **({"value": 1} if counts else {})}
-    with errors.translated(write=False):
-        cursor = entries.find(query, wanted, batch_size=2, hint=statements.BY_ID)
-        found = [documents.plain(each) for each in await cursor.to_list()]
+    answer = await errors.answered(lambda: entries.find(query, wanted, batch_size=2, hint=statements.BY_ID).to_list())
+    found = [documents.plain(each) for each in answer]
     version = found[0]["version"] if found else None
     if _conditional(clause) and version != _expected(clause):
         return Outcome(applied=False, version=version)

@@ -411,13 +411,14 @@ class Reservations:
         """Return the sizes of what is alive at the keys, by document."""
         ids = [each.place.id(each.key) for each in request.charges]
         query = {"_id": {"$in": ids}, "userId": request.owner} | live(request.now)
-        with errors.translated(write=False):
-            found = self._entries.find(query, {"sizeBytes": 1}, batch_size=len(ids) + 1, hint=BY_ID)
-            return {each["_id"]: each["sizeBytes"] for each in await found.to_list()}
+        found = await errors.answered(
+            lambda: self._entries.find(query, {"sizeBytes": 1}, batch_size=len(ids) + 1, hint=BY_ID).to_list()
+        )
+        return {each["_id"]: each["sizeBytes"] for each in found}
 
     async def _aggregate(self, collection: Collection, *stages: Document) -> list[Document]:
-        with errors.translated(write=False):
-            return [documents.plain(each) for each in await errors.repeated(lambda: aggregated(collection, stages))]
+        found = await errors.answered(lambda: aggregated(collection, stages))
+        return [documents.plain(each) for each in found]
 
     async def _send(self, requests: Sequence[UpdateOne]) -> int:
         """Send statements in one command; return how many found their counter."""

@@ -55,8 +55,7 @@ class StreamJournal:
     async def head(self, place: Place | None = None) -> Position:
         """Return the time of the last write that a majority of the members has."""
         del place
-        with errors.translated(write=False):
-            hello = await errors.repeated(lambda: self._database.command("hello"))
+        hello = await errors.answered(lambda: self._database.command("hello"))
         last = hello["lastWrite"]["majorityOpTime"]["ts"] if "lastWrite" in hello else hello["operationTime"]
         return _number(last), _LAST
 
