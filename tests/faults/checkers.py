@@ -2,6 +2,7 @@
 
 Theory of operation: an operation that was acknowledged happened, one that says that nothing was written did not, and of
 one that may have been written either is right, once. Checkers are pure, and tested on histories with planted lies.
+One subject, so longer than most files.
 """
 
 from __future__ import annotations

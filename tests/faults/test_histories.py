@@ -26,8 +26,8 @@ from sandbox import connect
 from tests.faults import checkers, nemesis
 from tests.faults.histories import History
 from tests.faults.nemesis import Breakable, Hosts
+from tests.faults.roles import LIMITED_USER, USER
 from tests.faults.watcher import LAST
-from tests.faults.worker import LIMITED_USER, USER
 from tests.servers.tied import tied
 from tests.world import Loop
 

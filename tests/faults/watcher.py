@@ -16,7 +16,7 @@ from datastore import Settings
 from datastore.errors import StoreUnavailable
 from sandbox import connect
 from tests.faults.histories import Recorder
-from tests.faults.worker import USER
+from tests.faults.roles import USER
 
 PREFIX: Final = "seen:"
 LAST: Final = f"{PREFIX}~"
