@@ -309,6 +309,9 @@ class Journal(Protocol):
     async def head(self, place: Place | None = None) -> Position:
         """Return the present: what is changed after this call is later. Changes of `place` are asked for soon."""
 
+    async def latest(self) -> Position:
+        """Return a position that no change is beyond which was ever told, even where another server told of it."""
+
     def follow(
         self, after: Position, watched: Callable[[], Collection[Place]]
     ) -> AsyncGenerator[tuple[list[Logged], Position], None]:

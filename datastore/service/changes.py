@@ -109,9 +109,11 @@ class Changes:
         if position is not None and position <= self._ring.seen:
             return position
         head = await self._journal.head(place)
-        if position is not None and position > head:
+        if position is None:
+            return head
+        if position > head and position > await self._journal.latest():
             raise PastGone
-        return head if position is None else position
+        return position
 
     async def _look(self, interest: Interest, position: Position) -> tuple[list[Logged], Position]:
         if position < self._ring.start:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from datastore.document import Interest, Place
-from datastore.errors import StoreUnavailable
+from datastore.errors import PastGone, StoreUnavailable
 from datastore.ports import Journal, Position
 from datastore.service import changes
 from datastore.service.changes import Changes
@@ -50,6 +50,29 @@ async def test_a_feed_that_was_silent_is_waited_for_before_it_counts_as_gone(
         else:
             with pytest.raises(StoreUnavailable, match=r"does not tell of changes now\. Nothing was written"):
                 await polling
+    await watched.aclose()
+
+
+class NewPrimary:
+    """A journal that does not know yet that a majority has what was told before."""
+
+    async def head(self, _place: Place | None = None) -> Position:
+        return (1, 0)
+
+    async def latest(self) -> Position:
+        return (3, 0)
+
+    async def follow(self, *_given: Any) -> AsyncIterator[Any]:
+        await asyncio.Event().wait()
+        yield
+
+
+async def test_a_cursor_that_a_new_primary_does_not_know_of_yet_is_good() -> None:
+    watched = Changes(cast("Journal", NewPrimary()), timeout_seconds=WAIT_SECONDS)
+    async with asyncio.timeout(WAIT_SECONDS):
+        assert await watched.after(INTEREST, (2, 0), 0) == ([], (2, 0))
+        with pytest.raises(PastGone):
+            await watched.after(INTEREST, (4, 0), 0)
     await watched.aclose()
 
 

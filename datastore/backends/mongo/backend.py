@@ -162,6 +162,10 @@ class MongoBackend(Inspection, Erasing, Writer, ledger.Auditing):
         """Return the present; see `Journal.head`."""
         return await self._journal.head(place)
 
+    async def latest(self) -> Position:
+        """Return what no change is beyond which was told; see `Journal.latest`."""
+        return await self._journal.latest()
+
     def follow(
         self, after: Position, watched: Callable[[], abc.Collection[Place]]
     ) -> AsyncGenerator[tuple[list[Logged], Position], None]:

@@ -48,6 +48,10 @@ class PollingJournal:
             await self._look(place)
         return self._epoch, self._number
 
+    async def latest(self) -> Position:
+        """Return the last that this process has told."""
+        return self._epoch, self._number
+
     async def follow(
         self, after: Position, watched: Callable[[], AnyOf[Place]]
     ) -> AsyncGenerator[tuple[list[Logged], Position], None]:

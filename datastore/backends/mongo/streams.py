@@ -55,8 +55,18 @@ class StreamJournal:
     async def head(self, place: Place | None = None) -> Position:
         """Return the time of the last write that a majority of the members has."""
         del place
+        return await self._last_write("majorityOpTime")
+
+    async def latest(self) -> Position:
+        """Return the time of the primary's last write.
+
+        A new primary has all that a majority has, but learns only a moment later that a majority has it.
+        """
+        return await self._last_write("opTime")
+
+    async def _last_write(self, which: str) -> Position:
         hello = await errors.answered(lambda: self._database.command("hello"))
-        last = hello["lastWrite"]["majorityOpTime"]["ts"] if "lastWrite" in hello else hello["operationTime"]
+        last = hello["lastWrite"][which]["ts"] if "lastWrite" in hello else hello["operationTime"]
         return _number(last), _LAST
 
     async def follow(

@@ -237,6 +237,10 @@ class SqlBackend:
         del place
         return await self._journal.head()
 
+    async def latest(self) -> Position:
+        """Return the number of the last change, which every server of this store knows."""
+        return await self._journal.head()
+
     def follow(
         self, after: Position, watched: Callable[[], Collection[Place]]
     ) -> AsyncGenerator[tuple[list[Logged], Position], None]:
