@@ -12,6 +12,8 @@ from typing import Any, Final
 from datastore.errors import InvalidArgument, InvalidName
 
 LONGEST_SECONDS: Final = 10 * 366 * 24 * 3600.0
+LEAST_CLAIM_SECONDS: Final = 1.0
+"""The shortest time for which a lock, or an entry that one of several callers creates, may be held."""
 NAME_BYTES: Final = {"key": 1024, "prefix": 1024, "stored namespace": 2048}
 DEFAULT_NAME_BYTES: Final = 256
 RESERVED: Final = "@"
@@ -147,3 +149,17 @@ def seconds(kind: str, value: object) -> float:
     if not 0 < value <= LONGEST_SECONDS:  # False for NaN too
         raise InvalidArgument(f"{kind}={value!r} must be above 0 and at most ten years. Write {kind}=3600 (seconds).")
     return float(value)
+
+
+def claim_seconds(seconds: float) -> float:
+    """Return how long a claim lasts: a lock, or an entry that only one of several callers creates.
+
+    Raises:
+        InvalidArgument: it is below `LEAST_CLAIM_SECONDS`, and two hosts might both hold it.
+    """
+    if seconds < LEAST_CLAIM_SECONDS:
+        raise InvalidArgument(
+            f"ttl_seconds={seconds:g} is too short for a claim: it lasts {LEAST_CLAIM_SECONDS:g} second at least, "
+            f"since the clocks of two hosts are never quite equal. Write ttl_seconds={LEAST_CLAIM_SECONDS:g} or more."
+        )
+    return seconds

@@ -146,6 +146,8 @@ def _write(put: Put, limits: Limits, actor: Actor) -> Write:
         raise InvalidArgument("if_version and ABSENT exclude each other. Keep one.")
     if put.keep_expiry and (put.if_version is None or put.ttl_seconds is not None):
         raise InvalidArgument("keep_expiry needs if_version, and excludes ttl_seconds. Leave one out.")
+    if put.if_absent and put.ttl_seconds is not None:
+        names.claim_seconds(put.ttl_seconds)
     value = values.plain(_content(put))
     used = values.size(value)
     values.check_size(used, limits.value_bytes)

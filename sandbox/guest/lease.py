@@ -183,7 +183,7 @@ class _Lock:
 
     def __init__(self, face: Verbs, name: object, ttl_seconds: object, wait_seconds: object) -> None:
         self.name = names.name("lock", name)
-        self.ttl_seconds = names.seconds("ttl_seconds", ttl_seconds)
+        self.ttl_seconds = names.claim_seconds(names.seconds("ttl_seconds", ttl_seconds))
         self.wait_seconds = 0.0 if wait_seconds == 0 else names.seconds("wait_seconds", wait_seconds)
         self.channel: Channel = face._channel  # noqa: SLF001 - one subject in two files
         self.namespace = names.LOCKS + face.namespace

@@ -125,21 +125,21 @@ def test_a_lease_renews_itself_until_it_is_given_back(the_world: World, monkeypa
         return answer
 
     monkeypatch.setattr(store._channel, "call", calling)
-    with store.lock("x", ttl_seconds=0.9) as lease:
+    with store.lock("x", ttl_seconds=1.5) as lease:
         version = lease._version
         for _ in range(2):
             renewed.clear()
             assert renewed.wait(WAIT_SECONDS)
-        the_world.clock.advance(0.8)
+        the_world.clock.advance(1.2)
         renewed.clear()
         assert renewed.wait(WAIT_SECONDS)
-        the_world.clock.advance(0.8)
+        the_world.clock.advance(1.2)
         assert held(the_world.agent(run="run-2"))
         assert lease._version == version
 
 
 def test_a_lease_that_cannot_be_renewed_says_that_it_is_lost(the_world: World) -> None:
-    lock = the_world.agent().lock("x", ttl_seconds=0.3)
+    lock = the_world.agent().lock("x", ttl_seconds=1)
     lease = lock.__enter__()
     the_world.execute(Apply(namespace=HERE, mutations=(Delete(key="lease:x"),)))
     while not lease.lost:
@@ -432,10 +432,15 @@ def test_a_lock_of_the_longest_namespace_and_name_works(the_world: World) -> Non
         (lambda store: store.aio.lock("x").__enter__(), 'is for "async with"'),
         (lambda store: store.lock(""), "lock must not be empty"),
         (lambda store: store.lock("x", ttl_seconds=0), "ttl_seconds=0 must be above 0"),
+        (lambda store: store.lock("x", ttl_seconds=0.5), "ttl_seconds=0.5 is too short .* Write ttl_seconds=1 or more"),
+        (
+            lambda store: store.add("x", 1, ttl_seconds=0.9),
+            "ttl_seconds=0.9 is too short .* Write ttl_seconds=1 or more",
+        ),
         (lambda store: store.lock("x", wait_seconds=-1), "wait_seconds=-1 must be above 0"),
         (lambda store: store.lock("x", timeout=3), "wait_seconds|ttl_seconds"),
     ],
-    ids=range(7),
+    ids=range(9),
 )
 @pytest.mark.filterwarnings("ignore:.*never entered:RuntimeWarning")
 def test_a_nearly_right_call_names_its_mend(the_world: World, mistake: Any, mend: str) -> None:
