@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from typing import Any
 
+from datastore.clock import SystemClock
 from datastore.errors import ConfigurationError
 from datastore.ports import Clock, Engine
 from datastore.service.audit import Audit
@@ -18,14 +18,6 @@ from datastore.service.store import Store
 from datastore.settings import Auditing, Settings, load
 
 GROUP = "datastore.backends"
-
-
-class SystemClock:
-    """The machine's own time."""
-
-    def now(self) -> datetime:
-        """Return the aware time in UTC."""
-        return datetime.now(UTC)
 
 
 @asynccontextmanager

@@ -5,7 +5,11 @@ Everything that passes here was checked and made by the host, so these are plain
 
 Rules that every backend keeps:
 
-- An entry whose `expires_at` is not after `now` does not exist, whatever the engine still holds.
+- An entry whose `expires_at` is not after `now` does not exist, whatever the engine still holds. A read judges by the
+  time when its operation began. A write judges by the present: the time is taken again for each attempt, after every
+  wait, and where the engine can, its server's own time is compared too.
+- A renewal needs an entry that has `RENEWAL_SECONDS` left at least, so that it is never made of one that a reader
+  has seen as gone while the renewal was on its way.
 - A write is one atomic statement; a condition is part of it, never a check before it.
 - Writing over a live entry keeps `created_*`, `access_count` and `last_accessed_*`; over an expired one it starts anew.
 - Names and values are data: never an operator, a field path, a pattern or an expression of the engine.
@@ -18,7 +22,7 @@ One subject, so longer than most files.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Protocol, Self
 
@@ -61,7 +65,7 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """A touch, ready for the engine; version and `updated_*` stay."""
+    """A touch, ready for the engine, of an entry that has `RENEWAL_SECONDS` left; version and `updated_*` stay."""
 
     key: str
     expires_at: datetime
@@ -116,6 +120,10 @@ class Actor:
     now: datetime
     user: str | None = None
     quota: Quota | None = None
+
+    def at(self, now: datetime) -> Actor:
+        """Return the same who, at another time."""
+        return self if now == self.now else replace(self, now=now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,6 +436,8 @@ class Observer(Protocol):
         """Take note; must not wait and must not raise. What was cancelled may have happened."""
 
 
+RENEWAL_SECONDS: Final = 0.25
+"""The time that an entry must have left to be renewed; it covers a commit, and how far hosts' clocks differ."""
 FRESH_SECONDS: Final = 2.0
 """The time for which a host may act on what it last read of blocked users and of the store's layout."""
 PAGE_BYTES = 1024 * 1024

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datastore import grants, names
 from datastore.errors import NamespaceQuotaExceeded
 from datastore.models import NO_LIMITS, Limits, Scope
-from datastore.operations import Apply, Copy, GetUsage, Incr, Operation, Put
+from datastore.operations import Apply, Copy, GetUsage, Incr, Operation, Put, Touch
 from datastore.ports import Backend, Clock
 from datastore.quotas import WHOLE, Amount, Ceiling, Growth, Quota
 from datastore.service import policy
@@ -73,10 +73,10 @@ class Quotas:
 
 
 def concerns(operation: Operation) -> bool:
-    """Say whether an operation adds something, or tells what may be added."""
+    """Say whether an operation adds something, keeps room, or tells what may be added."""
     match operation:
         case Apply():
-            return any(isinstance(each, (Put, Incr)) for each in operation.mutations)
+            return any(isinstance(each, (Put, Incr, Touch)) for each in operation.mutations)
     return isinstance(operation, (Copy, GetUsage))
 
 

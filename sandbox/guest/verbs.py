@@ -244,6 +244,8 @@ class Verbs:
     def touch(self, key: str, ttl_seconds: float | None) -> Steps[bool]:
         """Let the entry expire ttl_seconds from now (None: never) and say whether it exists; absent is False.
 
+        An entry that would expire within 0.25 seconds counts as absent.
+
         Example: `data_store.touch("session", 1800)`
         """
         change = {"kind": "touch", "key": names.name("key", key), **_ttl(ttl_seconds)}

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from datastore import Scope, Store, open_store
-from datastore.assembly import SystemClock
+from datastore.clock import SystemClock
 from datastore.document import Place
 from datastore.layout import LAYOUT, Layout
 from datastore.ports import Engine

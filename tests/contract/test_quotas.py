@@ -325,11 +325,12 @@ def test_a_transaction_that_began_before_its_owner_was_counted_counts(
     real, began, goes_on = atomics._require, asyncio.Event(), asyncio.Event()
     first, others = Write("a", FORTY, 40, "a", NEVER, {}), [Write(key, FORTY, 40, key, NEVER, {}) for key in "bc"]
 
-    async def held_up(*args: Any) -> None:
-        await real(*args)
+    async def held_up(*args: Any) -> Any:
+        found = await real(*args)
         began.set()
         if large_world.backend == "postgresql":  # The other has one writer at a time.
             await goes_on.wait()
+        return found
 
     async def all_of_them() -> None:
         limited = Actor("writer", "run-1", now, None, Quota(whole=Ceiling(bytes=100)))

@@ -19,7 +19,7 @@ from pymongo import UpdateOne
 
 import datastore.layout
 from datastore import Settings
-from datastore.assembly import SystemClock, open_engine
+from datastore.assembly import open_engine
 from datastore.backends import migrations
 from datastore.backends.migrations import Migration
 from datastore.backends.mongo import layouts as mongo
@@ -27,6 +27,7 @@ from datastore.backends.mongo.documents import plain
 from datastore.backends.mongo.driver import Collection
 from datastore.backends.sql import completing
 from datastore.backends.sql.runner import Job
+from datastore.clock import SystemClock
 
 NEXT: Final = datastore.layout.LAYOUT + 1
 MARK: Final = "+"

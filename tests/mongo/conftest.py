@@ -11,7 +11,7 @@ from pymongo.collection import Collection
 
 from datastore.backends.mongo import MongoBackend
 from datastore.settings import Settings
-from tests.mongo.words import RealClock, Trips
+from tests.mongo.words import StillClock, Trips
 from tests.servers.mongo import fresh_database, own_mongod
 
 
@@ -69,7 +69,7 @@ def trips() -> Trips:
 @pytest.fixture
 async def backend(url: str, driver: Literal["motor", "pymongo"], trips: Trips) -> AsyncIterator[MongoBackend]:
     settings = Settings(mongo_driver=driver)
-    opened = await MongoBackend.open(url, settings, RealClock(), event_listeners=[trips])
+    opened = await MongoBackend.open(url, settings, StillClock(), event_listeners=[trips])
     trips.take()
     yield opened
     await opened.aclose()

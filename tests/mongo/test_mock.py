@@ -12,13 +12,13 @@ from datastore.backends.mongo import MongoBackend
 from datastore.document import Place, Span
 from datastore.entry import NEVER
 from datastore.ports import Access, Change, Removal, Renewal
-from tests.mongo.words import HERE, LATER, NOW, at, write
+from tests.mongo.words import HERE, LATER, NOW, StillClock, at, write
 from tests.servers.mock_mongo import mock_backend
 
 
 @pytest.fixture
 async def mock() -> AsyncIterator[MongoBackend]:
-    backend = await mock_backend()
+    backend = await mock_backend(StillClock())
     yield backend
     await backend.aclose()
 

@@ -12,6 +12,7 @@ import pytest
 
 from datastore.backends.clocks import check_clock
 from datastore.backends.mongo import MongoBackend, opening
+from datastore.clock import SystemClock
 from datastore.document import Span
 from datastore.errors import ConfigurationError, StoreUnavailable
 from datastore.ports import Engine
@@ -179,7 +180,7 @@ async def test_the_url_names_the_database_and_the_settings_the_collection(fresh_
 
 async def test_a_handle_that_was_given_stays_open_when_the_backend_closes(fresh_url: str) -> None:
     async with pymongo.AsyncMongoClient[dict[str, Any]](fresh_url) as client:
-        backend = MongoBackend(client.get_default_database(), Settings())  # type: ignore[arg-type]  # a narrower shape
+        backend = MongoBackend(client.get_default_database(), Settings(), SystemClock())  # type: ignore[arg-type]  # a narrower shape
         await backend.prepare()
         await backend.apply(HERE, [write("k")], at())
         await backend.aclose()

@@ -177,7 +177,10 @@ async def test_every_statement_names_its_owner_and_has_a_deadline_and_no_pattern
     await CALLS[call](place_of(call, "live"))(backend)
     for command in trips.commands:
         assert 0 < command["maxTimeMS"] <= 1000 * TIMEOUT_SECONDS
-        assert not any(operator in str(command) for operator in ("$regex", "$where", "$expr", "$function"))
+        assert not any(operator in str(command) for operator in ("$regex", "$where", "$function"))
+        for compared, (expiry, time) in ((each, each["$gt"]) for each in found(command, "$expr")):
+            assert (len(compared), expiry, list(time), time["$add"][0]) == (1, "$expiresAt", ["$add"], "$$NOW")
+            assert isinstance(time["$add"][1], int)
         for part in _statements(command):
             [wanted] = [*found(part, "filter"), *found(part, "q"), *found(part, "query"), *found(part, "$match")]
             assert wanted["userId"] == place_of(call, "live").owner

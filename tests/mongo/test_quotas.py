@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 import pymongo
@@ -14,12 +15,12 @@ from datastore import Limits, Scope, Settings, values
 from datastore.backends.mongo import MongoBackend
 from datastore.backends.mongo.batch import Batch
 from datastore.backends.mongo.reservations import Request, Reservations
-from datastore.errors import QuotaExceeded
-from datastore.ports import Change
+from datastore.errors import QuotaExceeded, StoreUnavailable
+from datastore.ports import Change, Renewal
 from datastore.quotas import Amount, Ceiling, Quota
 from sandbox import ConnectedDataStore, connect
 from tests.mongo.test_verb_round_trips import COSTS, HUNDRED, Call
-from tests.mongo.words import HERE, NOW, RealClock, Trips, at, still, write
+from tests.mongo.words import HERE, LATER, NOW, RealClock, StillClock, Trips, at, still, write
 from tests.world import ManualClock
 
 AMPLE = Limits(user_bytes=10**9, user_keys=10**6, namespace_bytes=10**9, namespace_keys=10**6)
@@ -119,9 +120,9 @@ async def test_what_another_host_wrote_while_the_counters_are_summed_up_counts_w
 ) -> None:
     sums = Reservations._sums
 
-    async def overtaken(self: Reservations, request: Request) -> dict[str, Amount]:
+    async def overtaken(self: Reservations, request: Request, now: datetime) -> dict[str, Amount]:
         monkeypatch.undo()
-        held = await sums(self, request)
+        held = await sums(self, request, now)
         await other.apply(HERE, [write(f"free{number}") for number in range(5)], at())
         await other._reservations._close(HERE.owner)
         return held
@@ -156,6 +157,32 @@ async def test_a_write_without_a_quota_that_ends_while_the_first_quota_is_met_co
 
     monkeypatch.setattr(Reservations, "_close", answered_late)
     await filled(backend)
+
+
+async def test_no_sum_is_made_while_an_entry_is_renewed(
+    backend: MongoBackend, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasty = await MongoBackend.open(url, Settings(operation_timeout_seconds=2), StillClock())
+    await filled(backend)
+    run, is_reserved, goes_on = Batch.run, asyncio.Event(), asyncio.Event()
+
+    async def held_up(self: Batch, changes: Any) -> Any:
+        monkeypatch.undo()
+        is_reserved.set()
+        await goes_on.wait()
+        return await run(self, changes)
+
+    monkeypatch.setattr(Batch, "run", held_up)
+    limited = replace(at(), quota=TEN)
+    renewing = asyncio.create_task(backend.apply(HERE, [Renewal("k0", LATER)], limited))
+    await is_reserved.wait()
+    try:
+        with pytest.raises(StoreUnavailable, match="Nothing was written"):
+            await hasty.apply(HERE, [write("beyond")], limited)
+    finally:
+        goes_on.set()
+        await hasty.aclose()
+    assert (await renewing).changed == 1
 
 
 async def filled(backend: MongoBackend) -> None:

@@ -26,6 +26,13 @@ NOW = moment(datetime.now(UTC))
 LATER = NOW + timedelta(hours=1)
 
 
+class StillClock:
+    """A clock that stands still at the time at which these tests began."""
+
+    def now(self) -> datetime:
+        return NOW
+
+
 class RealClock:
     """The system's clock."""
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from datastore import Scope, Settings, Store
-from datastore.assembly import SystemClock, open_engine
+from datastore.assembly import open_engine
+from datastore.clock import SystemClock
 from datastore.operations import Answer, Apply, Operation
 from sandbox import Sandbox, connect, inject, serve
 from sandbox.broker import Broker

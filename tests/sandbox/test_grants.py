@@ -15,7 +15,8 @@ from typing import Any, Final, cast, get_args
 import pytest
 
 from datastore import Grant, Scope, Settings, Store, open_store
-from datastore.assembly import SystemClock, open_engine
+from datastore.assembly import open_engine
+from datastore.clock import SystemClock
 from datastore.operations import Mutation, Operation
 from datastore.ports import Engine
 from sandbox import RunLimits, Sandbox

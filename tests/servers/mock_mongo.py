@@ -16,7 +16,8 @@ What it cannot show, and why; a real server must:
 - **Numbers.** `$inc` on True gives 2, a sum beyond 64 bits is stored, `$inc` with `$setOnInsert` on one path passes.
   So it shows that the filter of an increment refuses these, but not that the server would have. Its `findAndModify`
   loses what no longer meets the filter; an update and a look take its place here.
-- **Expressions.** Pipeline updates are applied wrongly in silence, and `$max` over null fails; neither is used.
+- **Expressions.** A filter's is left out, so nothing is compared with the server's time. Pipeline updates are applied
+  wrongly in silence, and `$max` over null fails; neither is used.
 - **Quotas.** What reserves room runs here, but nobody ever comes between two of its steps; its `$$NOW` is put in by the
   adapter, from this process's own clock.
 - **Change streams.** It has none, so the backend looks for changes now and then, as on a server that is no replica set:
@@ -38,15 +39,16 @@ from pymongo.results import BulkWriteResult
 
 from datastore.backends.mongo import MongoBackend
 from datastore.backends.mongo.driver import Client, Cursor, Document, Request
+from datastore.ports import Clock
 from datastore.settings import Settings
 
 E11000 = 11000
 IMMUTABLE_FIELD = 66
 
 
-async def mock_backend(settings: Settings | None = None) -> MongoBackend:
+async def mock_backend(clock: Clock) -> MongoBackend:
     """Return a backend over an empty mock, with its indexes made."""
-    backend = MongoBackend(MockDatabase(), settings or Settings(), collect_garbage=False)
+    backend = MongoBackend(MockDatabase(), Settings(), clock, collect_garbage=False)
     await backend.prepare()
     return backend
 
@@ -90,7 +92,7 @@ class MockCollection:
 
     async def find_one_and_update(self, query: Document, update: Document, **options: Any) -> Mapping[str, Any] | None:
         """Change one document and return it, by its id: the mock looks for what it changed by the whole filter."""
-        result = await self._collection.update_one(query, update, upsert=options["upsert"])
+        result = await self._collection.update_one(_plain(query), update, upsert=options["upsert"])
         if not result.matched_count and result.upserted_id is None:
             return None
         found: Mapping[str, Any] = await self._collection.find_one({"_id": query["_id"]}, options["projection"])
@@ -147,7 +149,7 @@ class MockCollection:
     async def _run(self, request: Request, done: dict[str, Any]) -> None:
         match request:
             case DeleteOne():
-                done["nRemoved"] += (await self._collection.delete_one(request._filter)).deleted_count
+                done["nRemoved"] += (await self._collection.delete_one(_plain(request._filter))).deleted_count
                 return
             case ReplaceOne():
                 write = self._collection.replace_one
@@ -155,13 +157,17 @@ class MockCollection:
                 write = self._collection.update_one
         refusing = isinstance(request._doc, Mapping) and "_id" in request._doc.get("$setOnInsert", ())
         try:
-            result = await write(request._filter, request._doc, upsert=bool(request._upsert) and not refusing)
+            result = await write(_plain(request._filter), request._doc, upsert=bool(request._upsert) and not refusing)
         except DuplicateKeyError as error:
             raise WriteError(str(error), E11000) from error
         if refusing and not result.matched_count:
             raise WriteError("the immutable field '_id'", IMMUTABLE_FIELD)
         inserted = result.upserted_id is not None
         done["nUpserted" if inserted else "nMatched"] += 1 if inserted else result.matched_count
+
+
+def _plain(query: Mapping[str, Any]) -> Document:
+    return {name: each for name, each in query.items() if name != "$expr"}
 
 
 def _with_time(stage: Document) -> Document:

@@ -12,7 +12,8 @@ from typing import Any, Final, cast
 import pytest
 
 from datastore import Limits, Scope, Settings, deadlines
-from datastore.assembly import SystemClock, open_engine
+from datastore.assembly import open_engine
+from datastore.clock import SystemClock
 from datastore.errors import StoreUnavailable
 from datastore.operations import Apply, Clear, Copy, Count, Get, GetUsage, Incr, Namespaces, Operation, Put, Scan, Watch
 from datastore.ports import Engine

@@ -14,7 +14,8 @@ from prometheus_client import start_http_server
 from prometheus_client.parser import text_string_to_metric_families as families
 
 from datastore import Grant, Scope, Settings, Store, open_store
-from datastore.assembly import SystemClock, open_engine
+from datastore.assembly import open_engine
+from datastore.clock import SystemClock
 from datastore.errors import AccessDenied, ConfigurationError, DataStoreError
 from datastore.operations import Apply, Count, Get, Operation, Put, Scan
 from datastore.service import metrics

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from datastore.backends.sql import SqlBackend
+from datastore.backends.sql.sqlite import PRESENT
 from datastore.document import Place, Span
 from tests.sql.words import HERE, Listener, Statement, actor, apply, ask_everything, ask_the_log, at, put
 
@@ -39,6 +40,7 @@ def steps(connection: sqlite3.Connection, statement: Statement) -> int:
 def connection(file_store: SqlBackend, path: Path) -> Any:
     assert file_store
     connection = sqlite3.connect(path, isolation_level=None)
+    connection.create_function(PRESENT, 0, lambda: 0)
     yield connection
     connection.close()
 

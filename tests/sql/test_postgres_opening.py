@@ -18,9 +18,10 @@ import pytest
 from psycopg import sql
 
 from datastore import Settings
-from datastore.assembly import SystemClock, open_engine
+from datastore.assembly import open_engine
 from datastore.backends import clocks
 from datastore.backends.sql import SqlBackend, postgres, server
+from datastore.clock import SystemClock
 from datastore.document import Span
 from datastore.errors import ConfigurationError, StoreUnavailable
 from datastore.ports import Removal

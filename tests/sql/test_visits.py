@@ -8,8 +8,9 @@ import pytest
 
 from datastore.backends.sql import SqlBackend
 from datastore.backends.sql.visits import Connection
+from datastore.entry import NEVER
 from datastore.operations import Outcome
-from datastore.ports import Increment
+from datastore.ports import Increment, Renewal
 from tests.sql.words import HERE, actor, apply, put, read
 
 
@@ -38,3 +39,5 @@ async def test_a_lone_statement_takes_one_visit(file_store: SqlBackend, visits: 
     added = Increment("new", 1, 1, "v1", None)
     assert await file_store.increment(HERE, added, actor()) == Outcome(applied=True, version="v1", number=2)
     assert len(visits) == 3
+    assert (await apply(file_store, Renewal("k", NEVER))).changed == 1
+    assert len(visits) == 4

@@ -21,6 +21,7 @@ from datastore.backends.mongo.polling import PollingJournal
 from datastore.backends.mongo.reservations import Charge, Reservations
 from datastore.backends.mongo.streams import StreamJournal, has_streams
 from datastore.backends.mongo.writes import DURABLE, Writer
+from datastore.clock import latest
 from datastore.document import Interest, Place
 from datastore.entry import Entry
 from datastore.layout import Layout
@@ -38,12 +39,19 @@ class MongoBackend(Inspection, Erasing, Writer, ledger.Auditing):
     Args:
         database: a handle of Motor or of PyMongo's async client; whoever made it closes it.
         settings: which collection.
+        clock: the present, which writes are judged by.
         collect_garbage: whether `prepare` makes the index by which the server removes what expired.
         transactions: whether the server has them: a replica set or a sharded cluster.
     """
 
     def __init__(
-        self, database: Database, settings: Settings, *, collect_garbage: bool = True, transactions: bool = False
+        self,
+        database: Database,
+        settings: Settings,
+        clock: Clock,
+        *,
+        collect_garbage: bool = True,
+        transactions: bool = False,
     ) -> None:
         name = settings.mongo_collection
 
@@ -58,11 +66,12 @@ class MongoBackend(Inspection, Erasing, Writer, ledger.Auditing):
         self._audit = collection(f"{name}.audit", ledger.CODEC)
         self._layout = layouts.MongoLayoutRecord(collection(f"{name}_layout"), self._entries)
         self._reservations = Reservations(
-            collection(f"{name}_counters"), self._entries, settings.operation_timeout_seconds
+            collection(f"{name}_counters"), self._entries, settings.operation_timeout_seconds, clock
         )
         wanted = {name: indexes.wanted(collect_garbage=collect_garbage), f"{name}.audit": ledger.INDEXES}
         self._indexing = Indexing(database, wanted, DURABLE, settings.connect_timeout_seconds)
         self._database = database
+        self._clock = clock
         self._seconds = settings.operation_timeout_seconds
         self._transactions = transactions
         self._journal: StreamJournal | PollingJournal = PollingJournal(self._entries)
@@ -78,18 +87,16 @@ class MongoBackend(Inspection, Erasing, Writer, ledger.Auditing):
         Args:
             url: where the server is; the database it names, else `datastore`, holds the collection.
             settings: driver, collection and deadlines.
-            clock: not used: expiry is decided by times that operations carry, and the server's clock is compared
-                with this host's own.
+            clock: the time of writes; reads carry theirs.
             event_listeners: told by the driver of every command.
 
         Raises:
             ConfigurationError: the URL or the server's set-up cannot be used; the message has the remedy.
             StoreUnavailable: the server does not answer within `settings.connect_timeout_seconds`.
         """
-        del clock
         client, database = opening.connect(url, settings, event_listeners)
         try:
-            backend = cls(database, settings)
+            backend = cls(database, settings, clock)
             hello = await opening.examine(database, backend._entries, url, settings)
             backend._transactions = has_streams(hello)
             if has_streams(hello):
@@ -153,7 +160,7 @@ class MongoBackend(Inspection, Erasing, Writer, ledger.Auditing):
             quota,
             [Charge(place, each.key, each.size_bytes, sure=replace) for each in given],
             now,
-            lambda: restoring.restore(self._commands, place, given, now, replace=replace),
+            lambda: restoring.restore(self._commands, place, given, latest(now, self._clock), replace=replace),
             lambda left: len(left) == len(given),
         )
         return standing + left

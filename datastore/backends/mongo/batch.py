@@ -3,8 +3,9 @@
 Writes share one unordered bulk, and so do removals without a condition. A write tells by index what became of it: an
 insertion that meets a live `_id` answers E11000, one over another version answers code 66. For a write of an absent
 key or over a version that is the refusal; any other goes again in the form that replaces what expired, in a bounded
-loop. Changes whose condition a bulk would only count (a removal at a version, a renewal) are sent one by one. A
-refusal costs another trip, which reads the version that stands.
+loop. Changes whose condition a bulk would only count (a removal at a version, a renewal) are sent one by one, and so is
+the only write at a version: alone it needs no upsert, so the server compares its own time too. A refusal costs another
+trip, which reads the version that stands.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from pymongo.errors import BulkWriteError
 
 from datastore.backends.mongo import errors, ranges, statements
 from datastore.backends.mongo.driver import Collection, Request
+from datastore.clock import retimed
 from datastore.document import Place
 from datastore.errors import TOO_MANY_WRITERS, StoreUnavailable
 from datastore.operations import Applied, Outcome
-from datastore.ports import Actor, Change, Removal, Renewal, Write
+from datastore.ports import Actor, Change, Clock, Removal, Renewal, Write
 
 _MOST_TRIES: Final = 10
 _REFUSED: Final = Outcome(applied=False)
@@ -28,21 +30,27 @@ _REFUSED: Final = Outcome(applied=False)
 class Batch:
     """One call of `apply`, and what is known of it so far."""
 
-    def __init__(self, entries: Collection, place: Place, actor: Actor) -> None:
+    def __init__(self, entries: Collection, place: Place, actor: Actor, clock: Clock) -> None:
         self._entries = entries
         self._place = place
-        self._actor = actor
+        self._asked = actor
+        self._clock = clock
         self._begun = False
         self._changed = 0
         self._outcomes: dict[str, Outcome] = {}
 
+    @property
+    def _actor(self) -> Actor:
+        """Who writes, at the present: each statement may have waited for the one before."""
+        return retimed(self._asked, self._clock)
+
     async def run(self, changes: Sequence[Change]) -> Applied:
         """Make the changes; keys are distinct."""
-        together = [each for each in changes if not _alone(each)]
+        together = [each for each in changes if not _alone(each, changes)]
         if together:
             await self._together(together)
         for change in changes:
-            if _alone(change):
+            if _alone(change, changes):
                 await self._single(change)
         await self._explain([key for key, outcome in self._outcomes.items() if outcome is _REFUSED])
         return Applied(self._changed, tuple(self._outcomes[each.key] for each in changes))
@@ -76,11 +84,12 @@ class Batch:
 
     async def _single(self, change: Change) -> None:
         matched_before = self._changed
-        await self._send([self._statement(change)], count_matches=True)
+        await self._send([self._lone_statement(change)], count_matches=True)
         if self._changed == matched_before:
             self._outcomes[change.key] = Outcome(applied=False) if isinstance(change, Renewal) else _REFUSED
         else:
-            self._outcomes[change.key] = Outcome(applied=True)
+            version = change.version if isinstance(change, Write) else None
+            self._outcomes[change.key] = Outcome(applied=True, version=version)
 
     def _wrote(self, write: Write) -> None:
         self._changed += 1
@@ -113,6 +122,12 @@ class Batch:
                 return statements.put(self._place, change, self._actor)
             case Write():
                 return statements.replace(self._place, change, self._actor)
+        return self._lone_statement(change)
+
+    def _lone_statement(self, change: Change) -> Request:
+        match change:
+            case Write():
+                return statements.rewrite(self._place, change, self._actor)
             case Removal():
                 return statements.remove(self._place, change, self._actor)
         return statements.renew(self._place, change, self._actor)
@@ -132,6 +147,8 @@ class Batch:
             self._outcomes[key] = Outcome(applied=False, version=found.get(key))
 
 
-def _alone(change: Change) -> bool:
-    """Say whether a bulk would not tell what became of this change."""
-    return isinstance(change, Renewal) or (isinstance(change, Removal) and change.if_version is not None)
+def _alone(change: Change, changes: Sequence[Change]) -> bool:
+    """Say whether a change is sent by itself: a bulk would not tell what became of it, or it is the only one."""
+    if isinstance(change, Write):
+        return len(changes) == 1 and change.if_version is not None
+    return isinstance(change, Renewal) or change.if_version is not None

@@ -17,16 +17,17 @@ from pymongo.errors import DuplicateKeyError
 from datastore.backends.mongo import documents, errors, statements
 from datastore.backends.mongo.driver import Collection, Document
 from datastore.backends.mongo.refusals import refusal
+from datastore.clock import retimed
 from datastore.document import Place
 from datastore.errors import TOO_MANY_WRITERS, StoreUnavailable
 from datastore.operations import Outcome
-from datastore.ports import Actor, Increment
+from datastore.ports import Actor, Clock, Increment
 
 _MOST_TRIES: Final = 10
 
 
 async def increment(
-    commands: Collection, entries: Collection, place: Place, change: Increment, actor: Actor
+    commands: Collection, entries: Collection, place: Place, change: Increment, asked: Actor, clock: Clock
 ) -> Outcome:
     """Add to a number; see `Backend.increment`.
 
@@ -35,12 +36,16 @@ async def increment(
         entries: the same, for reading what stands.
         place: where it is.
         change: how much.
-        actor: who adds.
+        asked: who adds, and when that was asked for.
+        clock: the present, which each attempt is judged by.
     """
-    query, update = statements.increment(place, change, actor)
     start = change.initial + change.by
     at_zero = start == change.by and type(start) is type(change.by) and change.if_version is None
     for _ in range(_MOST_TRIES):
+        actor = retimed(asked, clock)
+        query, update = statements.increment(place, change, actor)
+        if not at_zero:
+            query |= statements.lasting(actor.now)
         if (found := await _modify(commands, query, update, upsert=at_zero)) is not None:
             return Outcome(applied=True, version=change.version, number=documents.number(found["value"]))
         if change.if_version is None:

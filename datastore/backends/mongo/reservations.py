@@ -12,6 +12,8 @@ Theory of operation:
 - Who waits in vain for marks to go closes the counter: others then come to wait too, until it is set.
 - A write may use the room that it frees itself, if it surely does. The counter is then left closed, and summed up anew
   before anything else is reserved, whatever became of the write.
+- A renewal keeps room that a sum may already have left out. So it leaves a mark too, and only then looks at the time:
+  what had expired when a sum was made stays expired.
 - A write ends before its mark grows old, by the server's clock; an old mark is one of a host that died, or that does
   not know what became of its write, and counts as gone.
 - Within one process, writes that have no quota count too where the owner's other writes have one. What others wrote
@@ -44,9 +46,11 @@ from datastore.backends.mongo import documents, errors
 from datastore.backends.mongo.driver import Collection, Document
 from datastore.backends.mongo.reads import aggregated
 from datastore.backends.mongo.statements import BY_ID, LONG_AGO, live
+from datastore.clock import latest
 from datastore.document import Place
 from datastore.errors import DataStoreError, StoreUnavailable
 from datastore.metering import metered
+from datastore.ports import Clock
 from datastore.quotas import WHOLE, Amount, Quota
 
 T = TypeVar("T")
@@ -72,12 +76,14 @@ class Charge:
     """What becomes of a key: an entry of a size, or none (None).
 
     Where it is `sure`, it becomes so if anything does of the whole write, and the room of what stood there is used too.
+    What `keeps` its room adds nothing, but no sum may be made meanwhile.
     """
 
     place: Place
     key: str
     size_bytes: int | None
     sure: bool
+    keeps: bool = False
 
     def amount(self, old: int | None) -> Amount:
         """Return what is added to what stands; below nothing only where that is sure."""
@@ -148,12 +154,14 @@ class Reservations:
         counters: their collection.
         entries: what they count.
         seconds: the deadline of an operation.
+        clock: the present, by which a sum is made.
     """
 
-    def __init__(self, counters: Collection, entries: Collection, seconds: float) -> None:
+    def __init__(self, counters: Collection, entries: Collection, seconds: float, clock: Clock) -> None:
         self._counters = counters
         self._entries = entries
         self._seconds = seconds
+        self._clock = clock
         self._writing_seconds = min(seconds * _SHARE, LONGEST_SECONDS)
         self._known: OrderedDict[str, str] = OrderedDict()
         self._settling: set[asyncio.Task[None]] = set()
@@ -181,8 +189,7 @@ class Reservations:
             StoreUnavailable: nobody could say in time whether there is; nothing was written.
         """
         with deadlines.within(self._seconds):
-            grows = any(each.size_bytes is not None for each in charges)
-            if not grows:
+            if not any(each.size_bytes is not None or each.keeps for each in charges):
                 return await write()
             if quota is None and charges[0].place.owner not in self._known:
                 return await self._uncounted(charges[0].place.owner, write)
@@ -320,13 +327,14 @@ class Reservations:
 
     async def _exactly(self, request: Request, found: Mapping[str, Document], mark: str) -> Reservation | None:
         """Set the counters to what is alive, under a mark; then reserve what is added to what stands."""
-        held = await self._sums(request)
+        now = latest(request.now, self._clock)
+        held = await self._sums(request, now)
         requests = [self._recounting(name, counter, held[name], mark) for name, counter in found.items()]
         nothing = Reservation(mark, dict.fromkeys(held, Amount()))
         if await self._send(requests) < len(requests):
             self._settle(nothing, {})
             return None
-        standing = await self._sizes(request)
+        standing = await self._sizes(request, now)
         growth = request.growth(standing)
         try:
             for name in sorted(growth, key=len, reverse=True):
@@ -392,12 +400,12 @@ class Reservations:
         )
         return {each["_id"]: each for each in found}, max((each["now"] for each in found), default=LONG_AGO)
 
-    async def _sums(self, request: Request) -> dict[str, Amount]:
+    async def _sums(self, request: Request, now: datetime) -> dict[str, Amount]:
         """Return what is alive, by counter."""
         totals = {"keys": {"$sum": 1}, "bytes": {"$sum": "$sizeBytes"}}
         found = await self._aggregate(
             self._entries,
-            {"$match": {"userId": request.owner} | live(request.now)},
+            {"$match": {"userId": request.owner} | live(now)},
             {"$group": {"_id": "$namespace"} | totals},
         )
         held = {each["_id"]: Amount(each["bytes"], each["keys"]) for each in found}
@@ -407,10 +415,10 @@ class Reservations:
             for name, namespace in request.namespaces.items()
         }
 
-    async def _sizes(self, request: Request) -> dict[str, int]:
+    async def _sizes(self, request: Request, now: datetime) -> dict[str, int]:
         """Return the sizes of what is alive at the keys, by document."""
         ids = [each.place.id(each.key) for each in request.charges]
-        query = {"_id": {"$in": ids}, "userId": request.owner} | live(request.now)
+        query = {"_id": {"$in": ids}, "userId": request.owner} | live(now)
         found = await errors.answered(
             lambda: self._entries.find(query, {"sizeBytes": 1}, batch_size=len(ids) + 1, hint=BY_ID).to_list()
         )

@@ -13,7 +13,7 @@ expired documents name the `_id` index, because the garbage collection's index w
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any, Final
 
@@ -24,11 +24,12 @@ from datastore.backends.mongo import documents
 from datastore.backends.mongo.driver import Document, Request
 from datastore.document import Place
 from datastore.entry import Entry
-from datastore.ports import Access, Actor, Clause, Increment, Removal, Renewal, Requirement, Write
+from datastore.ports import RENEWAL_SECONDS, Access, Actor, Clause, Increment, Removal, Renewal, Requirement, Write
 
 BY_ID: Final = [("_id", 1)]
 NOBODY: Final = ""
 """An `_id` that no document has: every real one holds colons."""
+RENEWAL: Final = timedelta(seconds=RENEWAL_SECONDS)
 LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TO_INFINITY: Final = Fraction(2**1024 - 2**970)
 
@@ -41,6 +42,16 @@ def named(place: Place, key: str) -> Document:
 def live(now: datetime) -> Document:
     """Return the condition that every entry meets that exists."""
     return {"expiresAt": {"$gt": now}}
+
+
+def lasting(now: datetime, margin: timedelta = timedelta()) -> Document:
+    """Return the condition of an entry that exists, also by the server's own time, and will for a while.
+
+    The driver may send a statement again much later, as after a change of primary. Not for an upsert, which may hold no
+    expression.
+    """
+    server = {"$add": ["$$NOW", round(margin.total_seconds() * 1000)]}
+    return live(now + margin) | {"$expr": {"$gt": ["$expiresAt", server]}}
 
 
 def put(place: Place, write: Write, actor: Actor) -> UpdateOne:
@@ -83,10 +94,17 @@ def replace(place: Place, write: Write, actor: Actor) -> UpdateOne:
     return UpdateOne(wanted, {"$set": _written(write, actor), "$setOnInsert": {"_id": NOBODY}}, upsert=True)
 
 
+def rewrite(place: Place, write: Write, actor: Actor) -> UpdateOne:
+    """Write over the live entry if it is at the version; whether it matched says whether it was."""
+    wanted = named(place, write.key) | lasting(actor.now) | {"version": write.if_version}
+    return UpdateOne(wanted, {"$set": _written(write, actor)})
+
+
 def remove(place: Place, removal: Removal, actor: Actor) -> DeleteOne:
     """Remove the live entry, where it must be at a version only then."""
-    wanted = named(place, removal.key) | live(actor.now)
-    return DeleteOne(wanted if removal.if_version is None else wanted | {"version": removal.if_version})
+    if removal.if_version is None:
+        return DeleteOne(named(place, removal.key) | live(actor.now))
+    return DeleteOne(named(place, removal.key) | lasting(actor.now) | {"version": removal.if_version})
 
 
 def increment(place: Place, change: Increment, actor: Actor) -> tuple[Document, Document]:
@@ -176,8 +194,8 @@ def _increment_anyhow(place: Place, change: Increment, actor: Actor) -> list[Req
 
 
 def renew(place: Place, renewal: Renewal, actor: Actor) -> UpdateOne:
-    """Move the expiry of the live entry, and nothing else."""
-    wanted = named(place, renewal.key) | live(actor.now)
+    """Move the expiry of an entry that lives for a while yet, and nothing else."""
+    wanted = named(place, renewal.key) | lasting(actor.now, RENEWAL)
     if renewal.if_version is not None:
         wanted["version"] = renewal.if_version
     return UpdateOne(wanted, {"$set": {"expiresAt": renewal.expires_at}})

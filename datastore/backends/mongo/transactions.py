@@ -30,9 +30,10 @@ from datastore import deadlines
 from datastore.backends.mongo import errors, statements
 from datastore.backends.mongo.driver import Collection, Request, Session, maybe_await
 from datastore.backends.mongo.refusals import refusal
+from datastore.clock import retimed
 from datastore.errors import TOO_MANY_WRITERS, StoreUnavailable
 from datastore.operations import Applied, Outcome
-from datastore.ports import Actor, Increment, Step, Write
+from datastore.ports import Actor, Clock, Increment, Step, Write
 
 _TRANSIENT: Final = "TransientTransactionError"
 _UNKNOWN: Final = "UnknownTransactionCommitResult"
@@ -48,24 +49,33 @@ class Transaction:
         session: of the same client; whoever made it ends it.
         durable: how the commit is acknowledged.
         seconds: the deadline, from now.
+        clock: the present, which each attempt is judged by.
     """
 
     def __init__(
-        self, commands: Collection, entries: Collection, session: Session, durable: WriteConcern, seconds: float
+        self,
+        commands: Collection,
+        entries: Collection,
+        session: Session,
+        durable: WriteConcern,
+        seconds: float,
+        clock: Clock,
     ) -> None:
         self._commands = commands
         self._entries = entries
         self._session = session
         self._durable = durable
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._until = self._loop.time() + min(seconds, deadlines.left())
         self._committing = False
 
-    async def run(self, steps: Sequence[Step], actor: Actor) -> Applied:
+    async def run(self, steps: Sequence[Step], asked: Actor) -> Applied:
         """Make all of the changes or none; see `Backend.atomic`."""
-        requests, owners = _requests(steps, actor)
         attempt = 0
         while (left := self._until - self._loop.time()) > 0:
+            actor = retimed(asked, self._clock)
+            requests, owners = _requests(steps, actor)
             with pymongo.timeout(left):
                 refused = await self._try(requests)
             if refused is None:

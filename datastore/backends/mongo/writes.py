@@ -22,7 +22,7 @@ from datastore.document import Place, Span
 from datastore.errors import NotSupported, QuotaExceeded
 from datastore.metering import metered
 from datastore.operations import Applied, Outcome
-from datastore.ports import Access, Actor, Change, Clause, Increment, Removal, Step, Write
+from datastore.ports import Access, Actor, Change, Clause, Clock, Increment, Renewal, Requirement, Step, Write
 
 _UNDOING_SECONDS: Final = 1.0
 """How long undoing a transaction may take beyond its deadline; else the server undoes it in its own time."""
@@ -39,6 +39,7 @@ class Writer:
     _seconds: float
     _transactions: bool
     _reservations: Reservations
+    _clock: Clock
 
     async def apply(self, place: Place, changes: Sequence[Change], actor: Actor) -> Applied:
         """Make the changes; keys are distinct. Unconditional ones of a batch share a round trip."""
@@ -50,7 +51,7 @@ class Writer:
                 actor.quota,
                 _charges((place, each) for each in changes),
                 actor.now,
-                lambda: Batch(self._commands, place, actor).run(changes),
+                lambda: Batch(self._commands, place, actor, self._clock).run(changes),
                 lambda answer: not any(answer.outcomes[number].applied for number in writes),
             )
         except QuotaExceeded:
@@ -72,7 +73,7 @@ class Writer:
             actor.quota,
             _charges([(place, increment)]),
             actor.now,
-            lambda: increments.increment(self._commands, self._entries, place, increment, actor),
+            lambda: increments.increment(self._commands, self._entries, place, increment, actor, self._clock),
             lambda answer: not answer.applied,
         )
 
@@ -101,7 +102,7 @@ class Writer:
     async def _transact(self, steps: Sequence[Step], actor: Actor) -> Applied:
         session = await maybe_await(self._database.client.start_session())
         try:
-            transaction = Transaction(self._commands, self._entries, session, DURABLE, self._seconds)
+            transaction = Transaction(self._commands, self._entries, session, DURABLE, self._seconds, self._clock)
             return await transaction.run(steps, actor)
         finally:  # In a context of its own: when the deadline of the write has passed, it is still to be undone.
             await asyncio.create_task(metered(_ended(session)), context=Context())
@@ -131,15 +132,15 @@ async def _ended(session: Session) -> None:
 
 
 def _charges(changes: Iterable[tuple[Place, Change | Clause]], *, together: bool = False) -> list[Charge]:
-    """Return what becomes of keys where something is written or removed; `together`: of all of them or none."""
+    """Return what becomes of keys where something is written, removed or renewed; `together`: of all or none."""
     return [
-        Charge(place, each.key, _size(each), sure=together or _surely(each))
+        Charge(place, each.key, _size(each), sure=together or _surely(each), keeps=isinstance(each, Renewal))
         for place, each in changes
-        if isinstance(each, (Write, Increment, Removal))
+        if not isinstance(each, Requirement)
     ]
 
 
-def _size(change: Write | Increment | Removal) -> int | None:
+def _size(change: Change | Increment) -> int | None:
     match change:
         case Write():
             return change.size_bytes
@@ -148,10 +149,10 @@ def _size(change: Write | Increment | Removal) -> int | None:
     return None
 
 
-def _surely(change: Write | Increment | Removal) -> bool:
+def _surely(change: Change | Increment) -> bool:
     """Say whether a change happens if others of its batch do."""
     absent = isinstance(change, Increment) or (isinstance(change, Write) and change.if_absent)
-    return change.if_version is None and not absent
+    return change.if_version is None and not absent and not isinstance(change, Renewal)
 
 
 def _check_encoded(change: object) -> None:

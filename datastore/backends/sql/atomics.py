@@ -6,7 +6,8 @@ where somebody changed what a requirement read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 from datastore.backends.sql import increments, writes
 from datastore.backends.sql.runner import Job
@@ -38,27 +39,28 @@ async def increment(job: Job, place: Place, change: Increment, actor: Actor) -> 
     """Add to a number at a version; see `Backend.increment`."""
     try:
         async with job.transaction():
-            await _require(job, {0: (place, Requirement(change.key, change.if_version))}, actor)
-            number = await increments.inside(job, place, change, actor)
+            required = {0: (place, Requirement(change.key, change.if_version))}
+            async with _requiring(job, required, actor):
+                number = await increments.inside(job, place, change, actor)
     except _Refused as refused:
         return refused.outcomes[0]
     return Outcome(applied=True, version=change.version, number=number)
 
 
 async def _make(job: Job, steps: Sequence[Step], actor: Actor) -> Applied:
-    await _require(job, _requirements(steps), actor)
     outcomes: dict[int, Outcome] = {}
     changes = []
-    for number, (place, clause) in enumerate(steps):
-        match clause:
-            case Requirement():
-                outcomes[number] = Outcome(applied=True, version=clause.version)
-            case Increment():
-                await increments.inside(job, place, clause, actor)
-                outcomes[number] = Outcome(applied=True, version=clause.version)
-            case _:
-                changes.append((number, writes.step(job.dialect, place, clause, actor)))
-    applied = await writes.make(job, [each for _, each in changes], to_ms(actor.now))
+    async with _requiring(job, _requirements(steps), actor):
+        for number, (place, clause) in enumerate(steps):
+            match clause:
+                case Requirement():
+                    outcomes[number] = Outcome(applied=True, version=clause.version)
+                case Increment():
+                    await increments.inside(job, place, clause, actor)
+                    outcomes[number] = Outcome(applied=True, version=clause.version)
+                case _:
+                    changes.append((number, (place, clause)))
+        applied = await writes.make(job, [each for _, each in changes], actor)
     outcomes |= {number: each for (number, _), each in zip(changes, applied.outcomes, strict=True)}
     if refused := {number: each for number, each in outcomes.items() if not each.applied}:
         raise _Refused(refused)
@@ -77,13 +79,31 @@ def _requirements(steps: Sequence[Step]) -> dict[int, tuple[Place, Requirement]]
     return found
 
 
-async def _require(job: Job, wanted: Mapping[int, tuple[Place, Requirement]], actor: Actor) -> None:
+@asynccontextmanager
+async def _requiring(job: Job, wanted: Mapping[int, tuple[Place, Requirement]], actor: Actor) -> AsyncIterator[None]:
+    """Require that entries are at versions, before what is done inside and, as far as time can tell, after it."""
+    ends = await _require(job, wanted, actor)
+    yield
+    now = to_ms(job.latest(actor.now))
+    _refuse({number: Outcome(applied=False) for number, end in ends.items() if end <= now})
+
+
+async def _require(job: Job, wanted: Mapping[int, tuple[Place, Requirement]], actor: Actor) -> dict[int, int]:
+    """Return when the entries expire, in milliseconds; what is required to be absent is left out."""
     ids = {number: place.id(requirement.key) for number, (place, requirement) in wanted.items()}
-    standing = await writes.versions(job, list(ids.values()), to_ms(actor.now))
-    refused = {
-        number: Outcome(applied=False, version=standing.get(ids[number]))
-        for number, (_, requirement) in wanted.items()
-        if standing.get(ids[number]) != requirement.version
-    }
-    if refused:
-        raise _Refused(refused)
+    standing = await writes.alive(job, list(ids.values()), to_ms(job.latest(actor.now)))
+    found = {number: standing[id_] for number, id_ in ids.items() if id_ in standing}
+    versions = {number: row.version for number, row in found.items()}
+    _refuse(
+        {
+            number: Outcome(applied=False, version=versions.get(number))
+            for number, (_, requirement) in wanted.items()
+            if versions.get(number) != requirement.version
+        }
+    )
+    return {number: row.expires_at for number, row in found.items()}
+
+
+def _refuse(outcomes: Mapping[int, Outcome]) -> None:
+    if outcomes:
+        raise _Refused(outcomes)

@@ -75,14 +75,14 @@ class SqlBackend:
             url: `sqlite:///relative.db`, `sqlite:////absolute/path.db`, `sqlite://` for memory, or
                 `postgresql://HOST:PORT/DATABASE`.
             settings: for the timeouts.
-            clock: for garbage collection; every other operation is told the time.
+            clock: the time of writes and of garbage collection; reads are told theirs.
 
         Raises:
             ConfigurationError: the URL, the file or the server cannot be used; the message has the remedy.
             StoreUnavailable: the file stays locked, or the server silent, for `settings.connect_timeout_seconds`.
         """
         opener = server if url.partition("://")[0] in server.SCHEMES else opening
-        runner = await opener.open_runner(url, settings)
+        runner = await opener.open_runner(url, settings, clock)
         journal = SqlJournal(runner)
         collector = Collector(runner, clock, journal)
         collector.start()
@@ -130,7 +130,7 @@ class SqlBackend:
         """Make the changes in one transaction; a condition that fails aborts nothing else."""
         return await self._write(
             lambda job: writes.apply(job, place, changes, actor),
-            [(place, each.key) for each in changes],
+            [(place, each) for each in changes],
             actor.quota,
             actor.now,
         )
@@ -146,7 +146,7 @@ class SqlBackend:
         """
         add = increments.increment if increment.if_version is None else atomics.increment
         return await self._write(
-            lambda job: add(job, place, increment, actor), [(place, increment.key)], actor.quota, actor.now
+            lambda job: add(job, place, increment, actor), [(place, increment)], actor.quota, actor.now
         )
 
     async def atomic(self, steps: Sequence[Step], actor: Actor) -> Applied:
@@ -155,14 +155,15 @@ class SqlBackend:
         Raises:
             NotANumber, ValueNotStorable: as `increment`; nothing was written.
         """
-        keys = [(place, clause.key) for place, clause in steps]
-        return await self._write(lambda job: atomics.atomic(job, steps, actor), keys, actor.quota, actor.now)
+        return await self._write(lambda job: atomics.atomic(job, steps, actor), steps, actor.quota, actor.now)
 
-    async def _write(self, work: Work[T], keys: Sequence[tuple[Place, str]], quota: Quota | None, now: datetime) -> T:
+    async def _write(
+        self, work: Work[T], changes: Sequence[tuple[Place, quotas.Keyed]], quota: Quota | None, now: datetime
+    ) -> T:
         """Do work that writes, at keys of one owner, within its quota."""
         if quota is None:
             return await self._runner.run(work, writes=True)
-        claim = quotas.Claim(keys, quota, now)
+        claim = quotas.Claim(changes, quota, now)
         return await self._runner.run(lambda job: quotas.within(job, claim, work), writes=True)
 
     async def clear(self, place: Place, prefix: str, now: datetime) -> int:
@@ -210,8 +211,8 @@ class SqlBackend:
     ) -> list[str]:
         """Put entries back as they are given, in one transaction; return the keys left standing."""
         return await self._write(
-            lambda job: restoring.restore(job, place, entries, to_ms(now), replace=replace),
-            [(place, each.key) for each in entries],
+            lambda job: restoring.restore(job, place, entries, now, replace=replace),
+            [(place, each) for each in entries],
             quota,
             now,
         )

@@ -27,6 +27,8 @@ NAME = Text(collation="BINARY").with_variant(Text(collation="C"), "postgresql")
 
 Inserting = Callable[[Table], lite.Insert | pg.Insert]
 IsInteger = Callable[[Column[str]], ColumnElement[bool]]
+Latest = Callable[[ColumnElement[int]], ColumnElement[int]]
+"""Returns the later of a time in milliseconds and the present."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +84,14 @@ class Dialect(Protocol):
     @property
     def INTEGRITY(self) -> TextClause | None:  # noqa: N802 - as above
         """What reads everything and gives `ok`, or what is damaged; None: the engine has no such statement."""
+
+    @property
+    def LOCKS_ROWS(self) -> bool:  # noqa: N802 - as above
+        """Whether a writer waits for rows within its statement, not for a lock before it."""
+
+    @property
+    def latest(self) -> Latest:
+        """What asks for the time of the server, or of the store's clock, at the moment of a comparison."""
 
     @property
     def insert(self) -> Inserting:

@@ -15,7 +15,7 @@ from sqlalchemy import BigInteger, ColumnElement, Row, Text, and_, bindparam, ca
 
 from datastore import values
 from datastore.backends.sql import rows
-from datastore.backends.sql.dialect import Inserting, IsInteger
+from datastore.backends.sql.dialect import Inserting, IsInteger, Latest
 from datastore.backends.sql.runner import Job
 from datastore.backends.sql.schema import entries, to_ms
 from datastore.backends.sql.writes import KEPT, SET, added
@@ -28,7 +28,7 @@ _MOST_TRIES: Final = 10
 
 
 @cache
-def incr(insert: Inserting, is_integer: IsInteger, *, expiry: bool) -> Any:
+def incr(insert: Inserting, is_integer: IsInteger, latest: Latest, *, expiry: bool) -> Any:
     """Return the statement that adds to an integer, and gives its expiry or keeps it."""
     statement = insert(entries)
     new = statement.excluded
@@ -41,13 +41,13 @@ def incr(insert: Inserting, is_integer: IsInteger, *, expiry: bool) -> Any:
     columns |= {name: new[name] for name in taken}
     columns["value"] = case((leftover, new.value), else_=cast(number + by, Text))
     least, most = bindparam("at_least", type_=BigInteger), bindparam("at_most", type_=BigInteger)
-    fits = and_(number >= least, number <= most)
+    fits = and_(number >= least, number <= most, entries.c.expires_at > latest(new.updated_at))
     upsert = statement.on_conflict_do_update(index_elements=[entries.c.id], set_=columns, where=or_(leftover, fits))
     return upsert.returning(entries.c.value)
 
 
 STANDING: Final = (
-    select(entries.c.value, entries.c.value_bytes)
+    select(entries.c.value, entries.c.value_bytes, entries.c.expires_at)
     .where(entries.c.id == bindparam("at_id"), entries.c.expires_at > bindparam("at_now"))
     .with_for_update()
 )
@@ -56,7 +56,7 @@ SUM: Final = update(entries).where(entries.c.id == bindparam("at_id"))
 
 async def increment(job: Job, place: Place, change: Increment, actor: Actor) -> Outcome:
     """Add to a number; see `Backend.increment`."""
-    if (number := await _at_once(job, place, change, actor)) is None:
+    if (number := await _at_once(job, place, change, job.timed(actor))) is None:
         async with job.transaction():
             number = await inside(job, place, change, actor)
     return Outcome(applied=True, version=change.version, number=number)
@@ -69,10 +69,12 @@ async def inside(job: Job, place: Place, change: Increment, actor: Actor) -> int
         NotANumber, ValueNotStorable: as `Backend.increment`.
     """
     for _ in range(_MOST_TRIES):
+        actor = job.timed(actor)
         if (number := await _at_once(job, place, change, actor)) is not None:
             return number
         here = {"at_id": place.id(change.key), "at_now": to_ms(actor.now)}
-        if (row := (await job.execute(STANDING, here)).first()) is not None:
+        row = (await job.execute(STANDING, here)).first()
+        if row is not None and row.expires_at > to_ms(job.latest(actor.now)):
             return await _add(job, place, change, actor, row)
     raise StoreUnavailable(TOO_MANY_WRITERS)
 
@@ -85,7 +87,7 @@ async def _at_once(job: Job, place: Place, change: Increment, actor: Actor) -> i
         least, most = values.LEAST_INT - min(change.by, 0), values.MOST_INT - max(change.by, 0)
         bounds: dict[str, object] = {"at_by": change.by, "at_least": least, "at_most": most}
         dialect = job.dialect
-        statement = incr(dialect.insert, dialect.is_integer, expiry=change.expires_at is not None)
+        statement = incr(dialect.insert, dialect.is_integer, dialect.latest, expiry=change.expires_at is not None)
         found = (await job.execute(statement, row | bounds)).first()
         return None if found is None else json.loads(found.value)
     return None if (await job.execute(added(job.dialect.insert), row)).first() is None else start

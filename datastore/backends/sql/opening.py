@@ -14,6 +14,7 @@ from datastore.backends.sql import location, sqlite
 from datastore.backends.sql.completing import Completion
 from datastore.backends.sql.runner import Job, Runner
 from datastore.errors import ConfigurationError, StoreUnavailable
+from datastore.ports import Clock
 from datastore.settings import Settings
 
 _MARK: Final = 0x41445331
@@ -23,7 +24,7 @@ class Unusable(Exception):  # noqa: N818 - never leaves this module
     """The file cannot be used; the text is the reason and the remedy."""
 
 
-async def open_runner(url: str, settings: Settings) -> Runner:
+async def open_runner(url: str, settings: Settings, clock: Clock) -> Runner:
     """Return the runner of the store that the URL names.
 
     Raises:
@@ -34,7 +35,7 @@ async def open_runner(url: str, settings: Settings) -> Runner:
     if path is not None:
         location.prepare(path)
     file = File("the store in memory" if path is None else f"the store's file {path!r}")
-    runner = Runner(sqlite, sqlite.lanes(path), settings.operation_timeout_seconds)
+    runner = Runner(sqlite, sqlite.lanes(path, clock), settings.operation_timeout_seconds, clock)
     try:
         await Completion(runner, file, settings.connect_timeout_seconds).complete()
         await runner.run(_check_log, writes=True, until=runner.deadline(settings.connect_timeout_seconds))

@@ -30,7 +30,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import psycopg
-from sqlalchemy import DDL, Column, ColumnElement, Text, bindparam, cast, event, func, literal_column, text
+from sqlalchemy import DDL, BigInteger, Column, ColumnElement, Text, bindparam, cast, event, func, literal_column, text
 from sqlalchemy import select as selecting
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, DisconnectionError
@@ -46,6 +46,7 @@ BEGIN_LONE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 HOLD_WRITERS: Final = ("LOCK TABLE entries IN SHARE MODE",)
 COUNT_NOW: Final = ("SET CONSTRAINTS counted_inserted, counted_updated IMMEDIATE",)
 ATOMIC_MANY: Final = True
+LOCKS_ROWS: Final = True
 CLEAR_ROWS: Final = 10_000
 CONNECTIONS: Final = 10
 SCHEMA: Final = "datastore"
@@ -130,6 +131,13 @@ def listing(items: Sequence[str]) -> object:
 
 
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+
+
+def latest(now: ColumnElement[int]) -> ColumnElement[int]:
+    """Return the later of a time and the server's own, at the moment when it is asked."""
+    return func.greatest(now, literal_column(_NOW, BigInteger), type_=BigInteger)
+
+
 MARK: Final = re.compile(r"agent-data-store, layout (\d{1,9})")
 """The comment of our table of entries."""
 _STARTING: Final = 0x41445331

@@ -7,6 +7,8 @@ Theory of operation:
 - Counters are never too low, but too high while expired rows stand. So nothing is refused for a counter: the write is
   made again between two sums of what is alive, under the lock, and the counters are mended. What stands at its keys is
   locked before the counters, as every writer does it: else each would wait for the other.
+- What is renewed keeps room that a sum may already have left out. So a renewal first locks what a sum locks, and only
+  then looks at the time: what had expired when the sum was made stays expired.
 - A write that alone would be one statement sees what others committed until it runs. One that needs a transaction of
   its own says so, and is made again in such a one.
 """
@@ -17,7 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import BigInteger, ColumnElement, Select, Subquery, bindparam, cast, func, literal, select, update
 
@@ -26,6 +28,7 @@ from datastore.backends.sql.dialect import NAME
 from datastore.backends.sql.runner import Job, Stricter
 from datastore.backends.sql.schema import entries, to_ms
 from datastore.document import Place
+from datastore.ports import Renewal
 from datastore.quotas import WHOLE, Amount, Quota
 
 T = TypeVar("T")
@@ -48,28 +51,46 @@ class _Undone(Exception):  # noqa: N818 - as above
         self.answer = answer
 
 
+class Keyed(Protocol):
+    """What becomes of a key."""
+
+    @property
+    def key(self) -> str:
+        """Its name within its namespace."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Whose room a write takes, at which keys, and how much there is."""
+    """Whose room a write takes, what becomes of which keys, and how much room there is."""
 
-    keys: Sequence[tuple[Place, str]]
+    changes: Sequence[tuple[Place, Keyed]]
     quota: Quota
     now: datetime
 
     @property
     def owner(self) -> str:
         """Whose room it is."""
-        return self.keys[0][0].owner
+        return self.changes[0][0].owner
+
+    @property
+    def renews(self) -> bool:
+        """Whether it gives entries more time, so that they keep room that others wait for."""
+        return any(isinstance(each, Renewal) for _, each in self.changes)
+
+    @property
+    def grows(self) -> bool:
+        """Whether it may add anything."""
+        return not all(isinstance(each, Renewal) for _, each in self.changes)
 
     @property
     def names(self) -> tuple[str, ...]:
         """What is counted, in the order of its rows."""
-        return (WHOLE, *sorted({place.namespace for place, _ in self.keys}))
+        return (WHOLE, *sorted({place.namespace for place, _ in self.changes}))
 
     @property
     def ids(self) -> list[str]:
         """The entries that it concerns."""
-        return [place.id(key) for place, key in self.keys]
+        return [place.id(each.key) for place, each in self.changes]
 
 
 async def within(job: Job, claim: Claim, work: Callable[[Job], Awaitable[T]]) -> T:
@@ -95,8 +116,11 @@ async def within(job: Job, claim: Claim, work: Callable[[Job], Awaitable[T]]) ->
 
 async def _by_counters(job: Job, claim: Claim, work: Callable[[Job], Awaitable[T]], begin: str) -> T:
     async with job.transaction(begin):
+        if claim.renews:
+            await _lock(job, claim)
+            await _hold(job, claim)
         answer = await _done(job, work)
-        counted = await _counted(job, claim)
+        counted = await _counted(job, claim) if claim.grows else {}
         if not all(claim.quota.ceiling(name).admits(each) for name, each in counted.items()):
             raise _Full
     return answer
@@ -104,13 +128,14 @@ async def _by_counters(job: Job, claim: Claim, work: Callable[[Job], Awaitable[T
 
 async def _by_sums(job: Job, claim: Claim, work: Callable[[Job], Awaitable[T]], begin: str) -> T:
     async with job.transaction(begin):
-        await job.execute(_locking(job.dialect.LISTED), {"listed": job.dialect.listing(claim.ids)})
+        await _lock(job, claim)
         await _counted(job, claim)
         for name in claim.names:
             await job.execute(mended(name), {"at_owner": claim.owner, "at_name": name})
-        before = await _alive(job, claim)
+        now = to_ms(job.latest(claim.now))
+        before = await _alive(job, claim, now)
         answer = await _done(job, work)
-        after = await _alive(job, claim)
+        after = await _alive(job, claim, now)
         for name in reversed(claim.names):
             claim.quota.check(name, before[name], after[name] - before[name])
     return answer
@@ -121,6 +146,16 @@ async def _done(job: Job, work: Callable[[Job], Awaitable[T]]) -> T:
     if job.spoiled:
         raise _Undone(answer)
     return answer
+
+
+async def _lock(job: Job, claim: Claim) -> None:
+    await job.execute(_locking(job.dialect.LISTED), {"listed": job.dialect.listing(claim.ids)})
+
+
+async def _hold(job: Job, claim: Claim) -> None:
+    """Let no sum be made until the commit; one that began before is made again, since the row has changed."""
+    if (await job.execute(HELD, {"at_owner": claim.owner})).rowcount == 0:
+        raise _Uncounted
 
 
 @cache
@@ -153,6 +188,13 @@ _OWNER: Final = bindparam("at_owner", type_=NAME)
 _NAME: Final = bindparam("at_name", type_=NAME)
 
 
+HELD: Final = (
+    update(counters)
+    .where(counters.c.owner == _OWNER, counters.c.namespace == WHOLE)
+    .values(held_keys=counters.c.held_keys)
+)
+
+
 def _part(name: str) -> list[ColumnElement[bool]]:
     mine = [entries.c.owner == _OWNER]
     return mine if name == WHOLE else [*mine, entries.c.namespace == _NAME]
@@ -173,11 +215,11 @@ def alive(name: str, now: int) -> Select[int, int]:
     )
 
 
-async def _alive(job: Job, claim: Claim) -> Held:
+async def _alive(job: Job, claim: Claim, now: int) -> Held:
     amounts = {}
     for name in claim.names:
         given = {"at_owner": claim.owner} if name == WHOLE else {"at_owner": claim.owner, "at_name": name}
-        row = (await job.execute(alive(name, to_ms(claim.now)), given)).one()
+        row = (await job.execute(alive(name, now), given)).one()
         amounts[name] = Amount(row.held_bytes, row.held_keys)
     return amounts
 

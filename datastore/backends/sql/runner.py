@@ -26,6 +26,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import CursorResult, Executable
@@ -35,8 +36,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from datastore import deadlines
 from datastore.backends.sql.dialect import Dialect, Lane
 from datastore.backends.sql.errors import Stopped, translated, unavailable
+from datastore.clock import latest, retimed
 from datastore.errors import NotSupported
 from datastore.metering import ACCOUNT, metered
+from datastore.ports import Actor, Clock
 from datastore.queue import Turns
 
 T = TypeVar("T")
@@ -55,8 +58,9 @@ class Stricter(Exception):  # noqa: N818 - never leaves this package
 class Job:
     """A piece of work and the connection it holds."""
 
-    def __init__(self, dialect: Dialect, *, writes: bool) -> None:
+    def __init__(self, dialect: Dialect, clock: Clock, *, writes: bool) -> None:
         self._dialect = dialect
+        self._clock = clock
         self._writes = writes
         self._connection: AsyncConnection | None = None
         self._stopped = False
@@ -78,6 +82,14 @@ class Job:
     def stopped(self) -> bool:
         """Whether it was told to stop."""
         return self._stopped
+
+    def timed(self, actor: Actor) -> Actor:
+        """Return who writes, at the present: the work may have waited, and may be done again."""
+        return retimed(actor, self._clock)
+
+    def latest(self, now: datetime) -> datetime:
+        """Return the present, and no time before `now`."""
+        return latest(now, self._clock)
 
     @asynccontextmanager
     async def holding(self, connection: AsyncConnection) -> AsyncIterator[None]:
@@ -185,10 +197,11 @@ Work = Callable[[Job], Awaitable[T]]
 
 
 class Runner:
-    """The connections of one store, and whose turn it is."""
+    """The connections of one store, whose turn it is, and the time by which work is judged."""
 
-    def __init__(self, dialect: Dialect, lanes: tuple[Lane, Lane], seconds: float) -> None:
+    def __init__(self, dialect: Dialect, lanes: tuple[Lane, Lane], seconds: float, clock: Clock) -> None:
         self.dialect = dialect
+        self._clock = clock
         reading, writing = lanes
         self._engines = (reading.engine, writing.engine)
         self.seconds = seconds
@@ -218,7 +231,7 @@ class Runner:
             NotSupported: this is another event loop or process than the one that opened the store.
         """
         self.check_home()
-        job = Job(self.dialect, writes=writes)
+        job = Job(self.dialect, self._clock, writes=writes)
         task: asyncio.Task[T] | None = None
         with translated(job):
             try:

@@ -24,6 +24,7 @@ from datastore.backends.sql.dialect import sqlstate
 from datastore.backends.sql.errors import Refused
 from datastore.backends.sql.runner import Job, Runner
 from datastore.errors import ConfigurationError, StoreUnavailable
+from datastore.ports import Clock
 from datastore.settings import Settings
 
 SCHEMES: Final = ("postgresql", "postgres", "postgresql+psycopg")
@@ -31,7 +32,7 @@ _INSUFFICIENT_PRIVILEGE: Final = "42501"
 _USER_REFUSED: Final = ("authentication failed", "no password supplied", "pg_hba.conf", 'role "')
 
 
-async def open_runner(url: str, settings: Settings) -> Runner:
+async def open_runner(url: str, settings: Settings, clock: Clock) -> Runner:
     """Return the runner of the store that the URL names.
 
     Raises:
@@ -49,7 +50,7 @@ async def open_runner(url: str, settings: Settings) -> Runner:
                 raise Refused(remedy) from error
             raise
 
-    runner = Runner(postgres, postgres.lanes(connect), settings.operation_timeout_seconds)
+    runner = Runner(postgres, postgres.lanes(connect), settings.operation_timeout_seconds, clock)
     try:
         await Completion(runner, Schema(at), settings.connect_timeout_seconds).complete()
     except BaseException as error:

@@ -19,14 +19,29 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import DDL, URL, Column, ColumnElement, Text, bindparam, event, func, literal_column, select, text
+from sqlalchemy import (
+    DDL,
+    URL,
+    BigInteger,
+    Column,
+    ColumnElement,
+    Text,
+    bindparam,
+    event,
+    func,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
 from datastore.backends.sql.dialect import Commands, Lane
+from datastore.backends.sql.schema import to_ms
 from datastore.backends.sql.visits import Connection
+from datastore.ports import Clock
 
 insert: Final = sqlite.insert
 BEGIN_WRITE: Final = "BEGIN IMMEDIATE"
@@ -37,6 +52,7 @@ HOLD_WRITERS: Final = ()
 COUNT_NOW: Final = ()
 """Triggers have counted already."""
 ATOMIC_MANY: Final = False
+LOCKS_ROWS: Final = False
 CLEAR_ROWS: Final = 250
 """At most 1 GiB of values."""
 
@@ -51,17 +67,17 @@ _BUSY, _LOCKED, _READONLY, _INTERRUPTED, _BROKEN_IO, _CORRUPT, _FULL = 5, 6, 8, 
 _CANNOT_OPEN, _NOT_A_DATABASE = 14, 26
 
 
-def lanes(path: str | None) -> tuple[Lane, Lane]:
+def lanes(path: str | None, clock: Clock) -> tuple[Lane, Lane]:
     """Return the lane that reads and the one that writes; in memory (None) they are the same."""
     if path is None:
-        both = Lane(_engine(None, {}, poolclass=StaticPool), 1)
+        both = Lane(_engine(None, {}, clock, poolclass=StaticPool), 1)
         return both, both
     writing = {"journal_mode": "WAL", "synchronous": "FULL", "fullfsync": 1, "journal_size_limit": _LOG_BYTES}
-    reading = _engine(path, {"query_only": 1}, pool_size=READERS)
-    return Lane(reading, READERS), Lane(_engine(path, writing, pool_size=1), 1)
+    reading = _engine(path, {"query_only": 1}, clock, pool_size=READERS)
+    return Lane(reading, READERS), Lane(_engine(path, writing, clock, pool_size=1), 1)
 
 
-def _engine(path: str | None, pragmas: dict[str, object], **options: Any) -> AsyncEngine:
+def _engine(path: str | None, pragmas: dict[str, object], clock: Clock, **options: Any) -> AsyncEngine:
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=path or ":memory:"),
         connect_args={"timeout": BUSY_SECONDS, "async_creator_fn": Connection},
@@ -79,8 +95,18 @@ def _engine(path: str | None, pragmas: dict[str, object], **options: Any) -> Asy
         for name, setting in pragmas.items():
             cursor.execute(f"PRAGMA {name}={setting}")
         cursor.close()
+        connection.create_function(PRESENT, 0, lambda: to_ms(clock.now()))
 
     return engine
+
+
+PRESENT: Final = "store_milliseconds"
+"""Our function that tells statements the time; no trigger or index calls it, so that other programs can write too."""
+
+
+def latest(now: ColumnElement[int]) -> ColumnElement[int]:
+    """Return the later of a time and the present: a statement runs when it has the lock that it waited for."""
+    return func.max(now, getattr(func, PRESENT)(), type_=BigInteger)
 
 
 def is_integer(column: Column[str]) -> ColumnElement[bool]:

@@ -9,9 +9,11 @@ Theory of operation:
   the version in its WHERE. Whether a row was changed is the answer.
 - A lone change is its own transaction. A batch is one transaction, in which the changes of a kind go to the engine as
   one, in the order of their keys; keys are distinct, so that nothing else depends on order.
+- Whether an entry is alive is judged by the present, which the statement asks for once it has the lock that it waited
+  for. A put needs no such care, since it is made whatever stands.
 - A condition that fails aborts nothing. Where fewer rows of a kind changed than conditions were to hold, what stands is
-  read last, in one go, and says which: a put was made if its own version stands, a renewal if anything does. A removal
-  or a renewal at a version leaves nothing of its own to tell it by, so it goes alone.
+  read last, in one go, and says which: a put was made if its own version stands, a renewal if its expiry does. A
+  removal or a renewal at a version leaves nothing of its own to tell it by, so it goes alone.
 One subject, so longer than most files.
 """
 
@@ -23,10 +25,12 @@ from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Delete,
     Executable,
     Insert,
+    Row,
     Select,
     Subquery,
     Update,
@@ -38,13 +42,13 @@ from sqlalchemy import (
 )
 
 from datastore.backends.sql import rows
-from datastore.backends.sql.dialect import Dialect, Inserting
+from datastore.backends.sql.dialect import Dialect, Inserting, Latest
 from datastore.backends.sql.reads import standing, within
 from datastore.backends.sql.runner import Job
 from datastore.backends.sql.schema import entries, to_ms
 from datastore.document import Place
 from datastore.operations import Applied, Outcome
-from datastore.ports import Access, Actor, Change, Removal, Renewal, Write
+from datastore.ports import RENEWAL_SECONDS, Access, Actor, Change, Removal, Renewal, Write
 
 KEPT: Final = (
     "created_at",
@@ -91,14 +95,50 @@ def added(insert: Inserting) -> Executable:
     return put(insert, metadata=True, if_absent=True).returning(entries.c.id)
 
 
-_LIVE: Final = (entries.c.id == bindparam("at_id"), entries.c.expires_at > bindparam("at_now"))
-_AT_VERSION: Final = entries.c.version == bindparam("at_version")
+REMOVE: Final = delete(entries).where(entries.c.id == bindparam("at_id"), entries.c.expires_at > bindparam("at_now"))
 
-REPLACE: Final = update(entries).where(*_LIVE, _AT_VERSION)
-REMOVE: Final = delete(entries).where(*_LIVE)
-REMOVE_VERSION: Final = delete(entries).where(*_LIVE, _AT_VERSION)
-RENEW: Final = update(entries).where(*_LIVE)
-RENEW_VERSION: Final = RENEW.where(_AT_VERSION)
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """How an engine judges by the present."""
+
+    latest: Latest
+    locks_rows: bool
+
+    def alive(self, *, at_version: bool, margin: int = 0) -> tuple[ColumnElement[bool], ...]:
+        """Return the condition that an entry is alive, and at a version; the time is compared under the lock.
+
+        Args:
+            at_version: whether a version is required.
+            margin: the milliseconds that the entry must have left.
+        """
+        version = [entries.c.version == bindparam("at_version")] if at_version else []
+        here = (entries.c.id == bindparam("at_id"), *version)
+        now = self.latest(bindparam("at_now", type_=BigInteger))
+        if not self.locks_rows:
+            return *here, entries.c.expires_at > now + margin
+        locked = select(entries.c.id, entries.c.expires_at).where(*here).with_for_update().cte("locked")
+        return entries.c.id == locked.c.id, locked.c.expires_at > now + margin
+
+
+@cache
+def replace(present: Present) -> Update:
+    """Return the statement that writes over an entry at a version."""
+    return update(entries).where(*present.alive(at_version=True))
+
+
+@cache
+def remove(present: Present) -> Delete:
+    """Return the statement that removes an entry at a version."""
+    return delete(entries).where(*present.alive(at_version=True))
+
+
+@cache
+def renew(present: Present, *, at_version: bool) -> Update:
+    """Return the statement that moves an entry's expiry, and may require a version."""
+    margin = round(RENEWAL_SECONDS * 1000)
+    renewed = update(entries).where(*present.alive(at_version=at_version, margin=margin))
+    return renewed.values(expires_at=bindparam("expiry"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +151,10 @@ class Statement:
     parameters: dict[str, object]
     conditional: bool
     version: str | None = None
+    expiry: int | None = None
+    """Of a renewal."""
+    alone: bool = False
+    """Whether what stands afterwards would not tell what became of it."""
 
     @property
     def id(self) -> str:
@@ -120,55 +164,81 @@ class Statement:
     @property
     def kind(self) -> object:
         """What it has in common with those that can go to the engine together with it."""
-        alone = self.statement is REMOVE_VERSION or self.statement is RENEW_VERSION
-        return self.id if alone else (self.statement, *self.parameters)
+        return self.id if self.alone else (self.statement, *self.parameters)
 
-    def held(self, standing: dict[str, str]) -> bool:
-        """Say from the versions that stand now, in the same transaction, whether the condition of one of many held."""
-        return self.id in standing and self.version in (None, standing[self.id])
+    def held(self, standing: Row[Any] | None) -> bool:
+        """Say from what stands now, in the same transaction, whether the condition of one of many held."""
+        if standing is None:
+            return False
+        return bool(standing.version == self.version if self.expiry is None else standing.expires_at == self.expiry)
 
 
 def step(dialect: Dialect, place: Place, change: Change, actor: Actor) -> Statement:
     """Return a change in SQL."""
+    present = Present(dialect.latest, dialect.LOCKS_ROWS)
     live: dict[str, object] = {"at_id": place.id(change.key), "at_now": to_ms(actor.now)}
     match change:
+        case Write(if_version=None):
+            return _put(dialect, place, change, actor)
         case Write():
-            return _written(dialect, place, change, actor, live)
+            return _continuing(
+                replace(present), place, change, rows.updated(change, actor) | live, version=change.version
+            )
         case Removal(if_version=None):
             return Statement(place, change.key, REMOVE, live, conditional=False)
         case Removal():
-            at_version = live | {"at_version": change.if_version}
-            return Statement(place, change.key, REMOVE_VERSION, at_version, conditional=True)
+            return _continuing(remove(present), place, change, live, alone=True)
         case Renewal():
-            renewed = live | {"expires_at": to_ms(change.expires_at)}
-            if change.if_version is None:
-                return Statement(place, change.key, RENEW, renewed, conditional=True)
-            at_version = renewed | {"at_version": change.if_version}
-            return Statement(place, change.key, RENEW_VERSION, at_version, conditional=True)
+            conditional, expiry = change.if_version is not None, to_ms(change.expires_at)
+            statement = renew(present, at_version=conditional)
+            return _continuing(statement, place, change, live | {"expiry": expiry}, expiry=expiry, alone=conditional)
 
 
-def _written(dialect: Dialect, place: Place, write: Write, actor: Actor, live: dict[str, object]) -> Statement:
-    if write.if_version is not None:
-        parameters = rows.updated(write, actor) | live | {"at_version": write.if_version}
-        return Statement(place, write.key, REPLACE, parameters, conditional=True, version=write.version)
-    row = rows.created(place, write, actor)
+def _put(dialect: Dialect, place: Place, write: Write, actor: Actor) -> Statement:
     given = write.if_absent or write.metadata is not None
     statement = put(dialect.insert, metadata=given, if_absent=write.if_absent)
+    row = rows.created(place, write, actor)
     return Statement(place, write.key, statement, row, conditional=write.if_absent, version=write.version)
+
+
+def _continuing(
+    statement: Update | Delete, place: Place, change: Change, parameters: dict[str, object], **facts: Any
+) -> Statement:
+    at_version = {} if change.if_version is None else {"at_version": change.if_version}
+    return Statement(place, change.key, statement, parameters | at_version, conditional=True, **facts)
 
 
 async def apply(job: Job, place: Place, changes: Sequence[Change], actor: Actor) -> Applied:
     """Make the changes; see `Backend.apply`."""
-    steps = [step(job.dialect, place, each, actor) for each in changes]
-    alike = len({each.kind for each in steps}) == 1 and not steps[0].conditional
-    if len(steps) == 1 or (alike and job.dialect.ATOMIC_MANY):
-        return await make(job, steps, to_ms(actor.now))
+    steps = [(place, each) for each in changes]
+    if _lone(job.dialect, changes):
+        return await make(job, steps, actor)
     async with job.transaction():
-        return await make(job, steps, to_ms(actor.now))
+        return await make(job, steps, actor)
 
 
-async def make(job: Job, steps: Sequence[Statement], now: int) -> Applied:
-    """Make the changes, of any places, where a condition that fails hinders no other."""
+def _lone(dialect: Dialect, changes: Sequence[Change]) -> bool:
+    """Say whether changes need no transaction around them."""
+    if len(changes) == 1:
+        return True
+    forms = {_form(each) for each in changes}
+    return dialect.ATOMIC_MANY and len(forms) == 1 and forms != {None}
+
+
+def _form(change: Change) -> object:
+    """Return what changes have in common that go to the engine as one statement; None for a conditional one."""
+    match change:
+        case Write(if_version=None, if_absent=False):
+            return Write, change.metadata is None
+        case Removal(if_version=None):
+            return Removal
+    return None
+
+
+async def make(job: Job, changes: Sequence[tuple[Place, Change]], actor: Actor) -> Applied:
+    """Make changes at the present, where a condition that fails hinders no other."""
+    actor = job.timed(actor)
+    steps = [step(job.dialect, place, change, actor) for place, change in changes]
     changed, missed, doubtful = 0, list[Statement](), list[Statement]()
     for kind in _kinds(steps):
         many = [step.parameters for step in kind]
@@ -176,12 +246,13 @@ async def make(job: Job, steps: Sequence[Statement], now: int) -> Applied:
         changed += count
         if kind[0].conditional and count < len(kind):
             (doubtful if count else missed).extend(kind)
-    standing = await versions(job, [step.id for step in missed + doubtful], now)
-    misses = {step.id for step in missed} | {step.id for step in doubtful if not step.held(standing)}
+    standing = await alive(job, [step.id for step in missed + doubtful], to_ms(actor.now))
+    misses = {step.id for step in missed} | {step.id for step in doubtful if not step.held(standing.get(step.id))}
+    found = {id_: row.version for id_, row in standing.items()}
     return Applied(
         changed,
         tuple(
-            Outcome(applied=False, version=standing.get(step.id))
+            Outcome(applied=False, version=found.get(step.id))
             if step.id in misses
             else Outcome(applied=True, version=step.version)
             for step in steps
@@ -199,15 +270,20 @@ def _kinds(steps: Sequence[Statement]) -> list[list[Statement]]:
 
 async def versions(job: Job, ids: Sequence[str], now: int) -> dict[str, str]:
     """Return the versions of the live entries, by id."""
+    return {id_: row.version for id_, row in (await alive(job, ids, now)).items()}
+
+
+async def alive(job: Job, ids: Sequence[str], now: int) -> dict[str, Row[Any]]:
+    """Return the version and expiry of the live entries, by id."""
     if not ids:
         return {}
     given = {"listed": job.dialect.listing(ids), "now": now}
-    return {row.id: row.version for row in await job.execute(_versions(job.dialect.LISTED), given)}
+    return {row.id: row for row in await job.execute(_versions(job.dialect.LISTED), given)}
 
 
 @cache
 def _versions(listed: Subquery) -> Select[Any]:
-    return standing(listed, entries.c.id, entries.c.version)
+    return standing(listed, entries.c.id, entries.c.version, entries.c.expires_at)
 
 
 async def clear(job: Job, place: Place, prefix: str, now: int) -> int:
