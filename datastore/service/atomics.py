@@ -8,20 +8,20 @@ condition that does not hold is a `Conflict`, and then nothing was written.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 
-from datastore.document import Place
+from datastore.clock import retimed
+from datastore.document import Place, moment
 from datastore.errors import Conflict, InvalidArgument
 from datastore.models import Limits, Scope
 from datastore.operations import Applied, Apply, Check, Incr, Outcome, Touch
-from datastore.ports import Actor, Backend, Clause, Increment, Removal, Requirement, Step, Write
+from datastore.ports import Actor, Backend, Clause, Clock, Increment, Removal, Requirement, Step, Write
 from datastore.quotas import Quota
 from datastore.service import merging, policy, writes
 
 Name = tuple[Place, str]
 
 
-async def apply(backend: Backend, scope: Scope, operation: Apply, now: datetime, quota: Quota | None = None) -> Applied:
+async def apply(backend: Backend, scope: Scope, operation: Apply, clock: Clock, quota: Quota | None) -> Applied:
     """Make all changes or none.
 
     Raises:
@@ -31,10 +31,11 @@ async def apply(backend: Backend, scope: Scope, operation: Apply, now: datetime,
         NotSupported: the engine has no transactions; nothing was written.
         QuotaExceeded: there is no room; nothing was written.
     """
-    actor = writes.actor_of(scope, operation.space, now, quota)
+    actor = writes.actor_of(scope, operation.space, moment(clock.now()), quota)
     named = [(policy.home(scope, operation, each), each.key) for each in operation.mutations]
     steps = _steps(operation, named, scope.limits, actor)
-    outcomes = dict(zip(steps, await _commit(backend, list(steps.values()), actor, scope.limits), strict=True))
+    made = await _commit(backend, list(steps.values()), actor, scope.limits, clock)
+    outcomes = dict(zip(steps, made, strict=True))
     return Applied(len(steps), tuple(replace(outcomes[name], number=None) for name in named))
 
 
@@ -75,9 +76,12 @@ def _folded(check: Requirement | None, change: Clause | None) -> Clause:
     return check
 
 
-async def _commit(backend: Backend, steps: list[Step], actor: Actor, limits: Limits) -> tuple[Outcome, ...]:
+async def _commit(
+    backend: Backend, steps: list[Step], asked: Actor, limits: Limits, clock: Clock
+) -> tuple[Outcome, ...]:
     refused: list[tuple[Clause, Outcome]] = []
     for attempt in range(merging.TRIES):
+        actor = retimed(asked, clock)
         outcomes = await _attempt(backend, await _merged(backend, steps, actor, limits), actor)
         told = [(clause, each) for (_, clause), each in zip(steps, outcomes, strict=True) if not each.applied]
         if not told:

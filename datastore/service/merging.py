@@ -12,11 +12,12 @@ from dataclasses import replace
 from typing import Final, TypeGuard, TypeVar
 
 from datastore import values
+from datastore.clock import retimed
 from datastore.document import Place
 from datastore.errors import Conflict, after
 from datastore.models import Limits
 from datastore.operations import Applied, Outcome
-from datastore.ports import Actor, Backend, Change, Clause, Stub, Write
+from datastore.ports import Actor, Backend, Change, Clause, Clock, Stub, Write
 
 TRIES: Final = 16
 
@@ -29,7 +30,7 @@ def merges(change: object) -> TypeGuard[Write]:
 
 
 async def write_merged(
-    backend: Backend, place: Place, changes: Sequence[Change], actor: Actor, limits: Limits
+    backend: Backend, place: Place, changes: Sequence[Change], asked: Actor, limits: Limits, clock: Clock
 ) -> Applied:
     """Make changes of which some have metadata to merge.
 
@@ -41,6 +42,7 @@ async def write_merged(
     outcomes: dict[int, Outcome] = {}
     changed = 0
     for attempt in range(TRIES):
+        actor = retimed(asked, clock)
         with after(changed, f"{changed:,} of {len(changes):,} were written"):
             merged = await merge(backend, place, list(todo.values()), actor, limits)
             applied = await backend.apply(place, merged, actor)

@@ -247,7 +247,7 @@ class Store:
                 return await reads.usage(engine, scope, operation, now)
             case Apply():
                 apply = atomics.apply if operation.atomic else writes.apply
-                return await apply(engine, scope, operation, now, quota)
+                return await apply(engine, scope, operation, self.clock, quota)
             case Clear():
                 place = policy.place(scope, operation.namespace, operation.space)
                 return Number(await engine.clear(place, operation.prefix, now))

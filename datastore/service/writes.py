@@ -12,13 +12,13 @@ from datetime import datetime
 from typing import Final
 
 from datastore import errors, names, values
-from datastore.document import Span, expiry
+from datastore.document import Span, expiry, moment
 from datastore.entry import NEVER, Entry
 from datastore.errors import InvalidArgument
 from datastore.metering import WRITTEN
 from datastore.models import Limits, Scope
 from datastore.operations import Applied, Apply, Check, Copy, Delete, Incr, Mutation, Number, Put, Touch
-from datastore.ports import Actor, Backend, Change, Increment, Removal, Renewal, Write
+from datastore.ports import Actor, Backend, Change, Clock, Increment, Removal, Renewal, Write
 from datastore.quotas import Quota
 from datastore.service import merging, policy
 
@@ -26,7 +26,7 @@ UNKNOWN_RUN: Final = "-"
 """The run of a write whose scope names none."""
 
 
-async def apply(backend: Backend, scope: Scope, operation: Apply, now: datetime, quota: Quota | None = None) -> Applied:
+async def apply(backend: Backend, scope: Scope, operation: Apply, clock: Clock, quota: Quota | None) -> Applied:
     """Check every mutation, then make the changes, merging metadata where it is given.
 
     Raises:
@@ -37,7 +37,7 @@ async def apply(backend: Backend, scope: Scope, operation: Apply, now: datetime,
         QuotaExceeded: there is no room; nothing was written.
     """
     _refuse_what_is_atomic(operation)
-    actor = actor_of(scope, operation.space, now, quota)
+    actor = actor_of(scope, operation.space, moment(clock.now()), quota)
     place = policy.place(scope, operation.namespace, operation.space)
     match operation.mutations:
         case (Incr() as incr,):
@@ -45,7 +45,7 @@ async def apply(backend: Backend, scope: Scope, operation: Apply, now: datetime,
             return Applied(1, (outcome,))
     changes = [_ready(each, scope.limits, actor) for each in operation.mutations]
     if any(merging.merges(each) for each in changes):
-        return await merging.write_merged(backend, place, changes, actor, scope.limits)
+        return await merging.write_merged(backend, place, changes, actor, scope.limits, clock)
     return await backend.apply(place, changes, actor)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from datastore.errors import Conflict, InvalidArgument
+from datastore.service import merging
 from tests.world import World
 
 
@@ -63,6 +66,30 @@ def test_metadata_of_an_expired_entry_is_not_merged_into_the_new_one(the_world: 
     entry = store.get_entry("k")
     assert entry is not None
     assert entry.metadata == {"new": True}
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_an_entry_that_expires_before_its_merge_is_written_begins_again(
+    the_world: World, monkeypatch: pytest.MonkeyPatch, *, together: bool
+) -> None:
+    store, merge = the_world.agent(), merging.merge
+    store.set("k", 1, {"old": True}, ttl_seconds=10)
+
+    async def expiring(*given: Any) -> Any:
+        merged = await merge(*given)
+        monkeypatch.undo()
+        the_world.clock.advance(11)
+        return merged
+
+    monkeypatch.setattr(merging, "merge", expiring)
+    if together:
+        with store.atomic() as changes:
+            changes.set("k", 2, {"new": True})
+    else:
+        store.set("k", 2, {"new": True})
+    entry = store.get_entry("k")
+    assert entry is not None
+    assert (entry.value, entry.metadata) == (2, {"new": True})
 
 
 def test_add_over_an_expired_entry_creates_it(the_world: World) -> None:
